@@ -1,0 +1,74 @@
+"""What an activation is: an elementwise function, its kinks, and a closed form where one exists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from initbench.activations.closed_forms import ClosedForm
+
+Real = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An elementwise function phi and what the theory must know of it.
+
+    `function` is the only definition: networks run it, the theory integrates it in float64, and the derivative is
+    autograd's, so what is predicted is what is measured.
+    """
+
+    function: Callable[[Tensor], Tensor]
+    kinks: tuple[float, ...] = ()
+    """Where phi or one of its derivatives jumps: integrals are split there."""
+    flat: bool = False
+    """Whether phi' is exactly 0 on an interval, so that a gradient of 0 is true and not an underflow."""
+    closed_form: ClosedForm | None = None
+    torch_gain: tuple[str, float | None] | None = None
+    """The name (and parameter) under which torch.nn.init.calculate_gain knows it."""
+    spec: str = ""
+
+    def value(self, z: Real) -> Real:
+        """phi(z), in float64."""
+        return self.function(_tensor(z)).numpy()
+
+    def slope(self, z: Real) -> Real:
+        """phi'(z), in float64, as autograd sees it (at a kink, torch's choice)."""
+        return self.value_and_slope(_tensor(z))[1].numpy()
+
+    def value_and_slope(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """phi(z) and phi'(z), in z's own dtype and on its device."""
+        with torch.enable_grad():
+            leaf = z.detach().requires_grad_()
+            value = self.function(leaf)
+            if not value.requires_grad:  # a constant function of z
+                return value, torch.zeros_like(z)
+            # the gradient of a sum of an elementwise function is its derivative; ones is expanded, never stored
+            slope = torch.autograd.grad(value, leaf, torch.ones((), dtype=z.dtype, device=z.device).expand_as(z))[0]
+        return value.detach(), slope
+
+    @cached_property
+    def at_zero(self) -> float:
+        """phi(0)."""
+        return float(self.value(np.zeros(1))[0])
+
+    @cached_property
+    def slopes_at_zero(self) -> tuple[float, float]:
+        """phi'(0-) and phi'(0+): equal where phi has a derivative at 0."""
+        left, right = self.slope(np.array([-1e-100, 1e-100]))
+        return float(left), float(right)
+
+    @cached_property
+    def steepest(self) -> float:
+        """The largest |phi'(z)|, found on a grid over |z| <= 20."""
+        return float(np.abs(self.slope(np.linspace(-20, 20, 40_001))).max())
+
+
+def _tensor(z: Real) -> Tensor:
+    return torch.from_numpy(np.asarray(z, dtype=np.float64, order="C"))

@@ -1,0 +1,1 @@
+"""What everything stands on: names, randomness, records, errors. No torch, no files."""

@@ -1,0 +1,174 @@
+"""Catalogues: names -> entries, with spec strings, aliases and "did you mean".
+
+A *spec string* is ``name`` or ``name(key=value, ...)``: ``he_normal``, ``normal(std=0.01)``,
+``variance_scaling(scale=2, mode=fan_out)``. Its canonical form names the entry itself (never an alias) and only
+the parameters that differ from their defaults, so equal things have equal names in every table.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from initbench.core.errors import UsageError
+
+T = TypeVar("T")
+
+LONGEST_SPEC = 200
+LARGEST_NUMBER = 1e100
+"""Parameters are squared: twice this exponent still fits float64."""
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """One named thing: how to make it, and what `initbench show` says of it."""
+
+    name: str
+    factory: Callable[..., T]
+    summary: str
+    formula: str = ""
+    source: str = ""
+    aliases: tuple[str, ...] = ()
+    default: bool = False
+    """Whether commands use it when the user names none."""
+
+    @property
+    def signature(self) -> str:
+        """The spec with every parameter: ``normal(std=1.0)``."""
+        parameters = inspect.signature(self.factory).parameters.values()
+        listed = [p.name if p.default is p.empty else f"{p.name}={_written(p.default)}" for p in parameters]
+        return f"{self.name}({', '.join(listed)})" if listed else self.name
+
+
+class Catalogue(Generic[T]):
+    """An ordered table of entries of one kind, filled by `register` where each entry is defined."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, Entry[T]] = {}
+        self._names: dict[str, str] = {}  # names and aliases -> names
+
+    def register(self, name: str, *, aliases: tuple[str, ...] = (), **about: Any) -> Callable[[Callable[..., T]], Any]:
+        """Decorate the factory of a new entry. `about` fills the fields of `Entry`."""
+
+        def add(factory: Callable[..., T]) -> Callable[..., T]:
+            for word in (name, *aliases):
+                if word in self._names:
+                    raise UsageError(f"{self.kind} '{word}' is registered twice")
+                self._names[word] = name
+            self._entries[name] = Entry(name=name, factory=factory, aliases=aliases, **about)
+            return factory
+
+        return add
+
+    def __iter__(self) -> Iterator[Entry[T]]:
+        return iter(self._entries.values())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names
+
+    @property
+    def defaults(self) -> list[str]:
+        """The names that commands use when the user gives none."""
+        return [entry.name for entry in self if entry.default]
+
+    def entry(self, name: str) -> Entry[T]:
+        """The entry called `name`, by name or alias; raises `UsageError` with the closest matches."""
+        if name not in self._names:
+            raise UsageError(f"unknown {self.kind} '{name}'{did_you_mean(name, self._names)}")
+        return self._entries[self._names[name]]
+
+    def canonical(self, spec: str) -> str:
+        """`spec` in the one form that tables hold."""
+        entry, arguments = self._parse(spec)
+        parameters = inspect.signature(entry.factory).parameters
+        told = [f"{key}={_written(value)}" for key, value in arguments.items() if value != parameters[key].default]
+        return f"{entry.name}({', '.join(told)})" if told else entry.name
+
+    def make(self, spec: str) -> T:
+        """The thing that `spec` names, carrying its canonical spec in its field ``spec``."""
+        entry, arguments = self._parse(spec)
+        made = entry.factory(**arguments)
+        return dataclasses.replace(made, spec=self.canonical(spec))  # type: ignore[type-var]
+
+    def _parse(self, spec: str) -> tuple[Entry[T], dict[str, Any]]:
+        name, positional, keywords = _split(spec, self.kind)
+        entry = self.entry(name)
+        try:
+            bound = inspect.signature(entry.factory).bind(*positional, **keywords)
+        except TypeError as error:
+            unknown = [key for key in keywords if key not in inspect.signature(entry.factory).parameters]
+            known = list(inspect.signature(entry.factory).parameters)
+            hint = did_you_mean(unknown[0], known) if unknown and known else ""
+            raise UsageError(f"{self.kind} '{spec}': {error}; it is written {entry.signature}{hint}") from None
+        return entry, {key: self._checked(entry, spec, key, value) for key, value in bound.arguments.items()}
+
+    def _checked(self, entry: Entry[T], spec: str, key: str, value: Any) -> Any:
+        """`value`, if it is of the kind that the factory's annotation of `key` names."""
+        wanted = inspect.get_annotations(entry.factory, eval_str=True).get(key, object)
+        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value) if abs(value) <= LARGEST_NUMBER else math.inf
+        if isinstance(value, (int, float)) and not abs(value) <= LARGEST_NUMBER:
+            raise UsageError(f"{self.kind} '{spec}': {key} is too large a number; at most {LARGEST_NUMBER:g}")
+        if not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool)):
+            kind = {float: "a number", int: "a whole number", bool: "true or false", str: "a word"}.get(wanted, "other")
+            raise UsageError(f"{self.kind} '{spec}': {key} must be {kind}, not {_written(value)}")
+        return value
+
+
+def did_you_mean(word: str, known: Any) -> str:
+    """`` (did you mean 'x'?)`` with the closest of `known`, else the whole list of them."""
+    known = list(known)
+    near = difflib.get_close_matches(word.lower(), known, n=2, cutoff=0.6)
+    if near:
+        return f"; did you mean {' or '.join(repr(name) for name in near)}?"
+    return f"; accepted: {', '.join(known)}"
+
+
+def _split(spec: str, kind: str) -> tuple[str, list[Any], dict[str, Any]]:
+    """``name(1, key=value)`` -> name, positional values, keyword values. Python's own parser reads it; nothing runs."""
+    complaint = f"cannot read the {kind} '{_shortened(spec)}'; write name or name(key=value, ...)"
+    if len(spec) > LONGEST_SPEC:
+        raise UsageError(complaint)
+    try:
+        node = ast.parse(spec.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise UsageError(complaint) from None
+    if isinstance(node, ast.Name):
+        return node.id, [], {}
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+        raise UsageError(complaint)
+    try:
+        keywords = {str(keyword.arg): _value(keyword.value) for keyword in node.keywords if keyword.arg}
+        if len(keywords) != len(node.keywords):
+            raise ValueError
+        return node.func.id, [_value(argument) for argument in node.args], keywords
+    except (ValueError, RecursionError):
+        raise UsageError(complaint) from None
+
+
+def _value(node: ast.expr) -> Any:
+    """A number, a truth value or a bare word."""
+    if isinstance(node, ast.Name):
+        return {"true": True, "false": False}.get(node.id, node.id)
+    value = ast.literal_eval(node)
+    if not isinstance(value, (bool, int, float, str)):
+        raise ValueError
+    return value
+
+
+def _written(value: Any) -> str:
+    """`value` as a spec string writes it: the shortest that reads back as the same."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.15g}" if isinstance(value, float) and float(f"{value:.15g}") == value else str(value)
+
+
+def _shortened(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else text[:limit] + "…"

@@ -1,0 +1,21 @@
+"""The two ways in which a command can end badly, each with its exit code."""
+
+from __future__ import annotations
+
+
+class InitbenchError(Exception):
+    """A message for the user: what was given, what is accepted, what to try."""
+
+    exit_code = 1
+
+
+class UsageError(InitbenchError, ValueError):
+    """The request itself is wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class WorkError(InitbenchError, RuntimeError):
+    """The request was right and the work could not be done."""
+
+    exit_code = 1

@@ -1,0 +1,127 @@
+"""The frozen records that travel between rooms, and the columns of the tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initbench.core.catalogue import Catalogue
+
+Real = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One hidden layer's place in the network. Layers count from 1."""
+
+    index: int
+    fan_in: int
+    fan_out: int
+
+
+@dataclass(frozen=True)
+class Network:
+    """A deep MLP's shape: `widths` from the input to the last hidden layer, and the bias variance sigma_b²."""
+
+    widths: tuple[int, ...]
+    bias_variance: float = 0.0
+
+    @property
+    def depth(self) -> int:
+        """The number of hidden layers."""
+        return len(self.widths) - 1
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The hidden layers, first to last."""
+        return [Layer(i + 1, self.widths[i], self.widths[i + 1]) for i in range(self.depth)]
+
+
+@dataclass(frozen=True)
+class InputMoments:
+    """What theory needs of the input: per sample E[x²] over features, and the mean pairwise cosine."""
+
+    second_moment: tuple[float, ...] = (1.0,)
+    """One value where all inputs have the same, else a sample of them: theory maps each and averages."""
+    cosine: float = 0.0
+    gaussian: bool = True
+    """Whether features are i.i.d. Gaussian: what a deterministic initializer's theory rests on."""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What an initializer promises of one layer's parameters; the theory reads nothing else of it."""
+
+    layer: Layer
+    variance: float
+    """Var(w)."""
+    mean: float = 0.0
+    """E[w]."""
+    bias_variance: float = 0.0
+    coupling: str = "independent"
+    """How entries hang together: ``independent`` (also orthogonal: the same mean-field map), ``shared`` (all equal)
+    or ``diagonal`` (w_ij = 0 unless i = j)."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table and what it holds."""
+
+    tables: str
+    spec: str = field(default="", compare=False)
+
+
+FLAT_SLOPE = 0.05
+"""A unit is on a flat part where |phi'(z)| is below this share of the steepest slope."""
+
+COLUMNS: Catalogue[Column] = Catalogue("column")
+
+
+def _column(name: str, summary: str, tables: str = "layers") -> None:
+    COLUMNS.register(name, summary=summary)(lambda: Column(tables))
+
+
+_BOTH = "layers, predictions"
+_column("init", "canonical spec of the initializer", "all")
+_column("activation", "canonical spec of the activation", "all")
+_column("law", "the law that predicts: see `initbench list laws`", "predictions")
+_column("seed", "the seed: the unit of replication")
+_column("layer", "the hidden layer, from 1 to depth", _BOTH)
+_column("fan_in", "inputs of the layer", _BOTH)
+_column("fan_out", "units of the layer", _BOTH)
+_column("weight_variance", "Var(w): realized by this draw (layers) or promised (predictions)", _BOTH)
+_column("z_second_moment", "mean of z² over batch and units; z is the pre-activation", _BOTH)
+_column("z_mean", "mean of z over batch and units")
+_column("z_variance", "variance of z pooled over batch and units")
+_column("z_variance_batch", "variance of z over the batch (divisor batch - 1), averaged over units")
+_column("z_variance_units", "variance of z over the units, averaged over the batch; 0 where all units are equal")
+_column("a_second_moment", "mean of a² over batch and units; a = phi(z) is the activation", _BOTH)
+_column("a_mean", "mean of a over batch and units", _BOTH)
+_column("a_variance", "variance of a pooled over batch and units", _BOTH)
+_column("a_variance_batch", "variance of a over the batch (divisor batch - 1), averaged over units")
+_column("cosine", "mean cosine between the pre-activations of two inputs, over all pairs of the batch")
+_column("z_cosine", "predicted cosine between the pre-activations of two inputs", "predictions")
+_column(
+    "chi",
+    "sigma_w² E[phi'(z)²]: the ratio of grad_z_second_moment from layer l+1 to layer l; it uses the weights of layer"
+    " l+1, so the last layer has none",
+    "predictions",
+)
+_column(
+    "grad_z_second_moment",
+    "mean over batch and units of the squared gradient at z; the loss is the sum over the batch of a fixed random"
+    " projection of the last activation, whose gradient there is i.i.d. N(0, 1)",
+    _BOTH,
+)
+_column("grad_a_second_moment", "the same at a: 1 at the last layer", _BOTH)
+_column("grad_w_second_moment", "mean over the weights of their squared gradient, of the loss summed over the batch")
+_column("update_ratio", "|grad_w| / |w|, Frobenius norms; undefined where all weights are 0")
+_column(
+    "saturated_fraction",
+    f"share of (input, unit) pairs on a flat part: |phi'(z)| < {FLAT_SLOPE} of the steepest slope. A rectifier's off"
+    " half counts",
+)
+_column("dead_fraction", f"share of units on a flat part (|phi'(z)| < {FLAT_SLOPE} of the steepest) for every input")
+_column("note", "why a value is missing, or what it rests on", "predictions")

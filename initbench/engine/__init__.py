@@ -1,0 +1,1 @@
+"""What does happen: stacks of networks that share their draws, propagated and measured."""

@@ -1,0 +1,77 @@
+"""The distributions that initializers scale, each with unit mean square."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+from initbench.core.records import Layer
+from initbench.initializers.record import Basis
+
+TRUNCATED_VARIANCE = 1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(math.sqrt(2))
+"""Variance of N(0, 1) cut at ±2, 0.7737: 1 - 2·2 pdf(2) / (cdf(2) - cdf(-2))."""
+
+
+def _normal(layer: Layer, generator: Generator) -> Tensor:
+    return torch.randn(layer.fan_out, layer.fan_in, generator=generator)
+
+
+def _uniform(layer: Layer, generator: Generator) -> Tensor:
+    bound = math.sqrt(3.0)
+    return torch.rand(layer.fan_out, layer.fan_in, generator=generator).mul_(2 * bound).sub_(bound)
+
+
+def _truncated_normal(layer: Layer, generator: Generator) -> Tensor:
+    weight = torch.empty(layer.fan_out, layer.fan_in)
+    # torch's bounds are absolute, so the cut is made at unit variance and the scale follows
+    torch.nn.init.trunc_normal_(weight, 0.0, 1.0, -2.0, 2.0, generator=generator)
+    return weight.div_(math.sqrt(TRUNCATED_VARIANCE))
+
+
+def _orthogonal(layer: Layer, generator: Generator) -> Tensor:
+    weight = torch.empty(layer.fan_out, layer.fan_in)
+    torch.nn.init.orthogonal_(weight, generator=generator)
+    return weight.mul_(math.sqrt(max(weight.shape)))  # min(m, n) unit vectors among m·n entries
+
+
+def _ones(layer: Layer, generator: Generator) -> Tensor:  # noqa: ARG001  (nothing to draw)
+    return torch.ones(layer.fan_out, layer.fan_in)
+
+
+def _eye(layer: Layer, generator: Generator) -> Tensor:  # noqa: ARG001  (nothing to draw)
+    return torch.eye(layer.fan_out, layer.fan_in).mul_(math.sqrt(max(layer.fan_out, layer.fan_in)))
+
+
+def _eye_mean(layer: Layer) -> float:
+    return 1 / math.sqrt(max(layer.fan_out, layer.fan_in))
+
+
+def sparse(sparsity: float) -> Basis:
+    """Normal entries, of which each column (the weights that leave one input) has a fixed share set to 0."""
+
+    def draw(layer: Layer, generator: Generator) -> Tensor:
+        zeros = zeros_a_column(sparsity, layer)
+        weight = _normal(layer, generator)
+        rank = torch.rand(layer.fan_out, layer.fan_in, generator=generator).argsort(dim=0).argsort(dim=0)
+        return weight.masked_fill_(rank < zeros, 0.0).div_(math.sqrt(1 - zeros / layer.fan_out) or 1.0)
+
+    return Basis(f"sparse {sparsity!r}", draw)
+
+
+def zeros_a_column(sparsity: float, layer: Layer) -> int:
+    """Of fan_out entries, those that are 0: rounded up, as in torch.nn.init.sparse_."""
+    return math.ceil(sparsity * layer.fan_out)
+
+
+NORMAL = Basis("normal", _normal)
+UNIFORM = Basis("uniform", _uniform)
+TRUNCATED_NORMAL = Basis("truncated normal", _truncated_normal)
+ORTHOGONAL = Basis("orthogonal", _orthogonal)
+ONES = Basis("ones", _ones, mean=lambda _: 1.0, coupling="shared")
+MINUS_ONES = Basis("minus ones", lambda *place: -_ones(*place), mean=lambda _: -1.0, coupling="shared")
+EYE = Basis("eye", _eye, mean=_eye_mean, coupling="diagonal")
+
+BY_DISTRIBUTION = {"normal": NORMAL, "uniform": UNIFORM, "truncated_normal": TRUNCATED_NORMAL}
+"""The words that `variance_scaling` accepts."""

@@ -1,0 +1,112 @@
+"""Criticality in mean-field theory, and the gains of an activation.
+
+A weight variance sigma_w² = fan_in·Var(w) is critical where the variance map has a fixed point
+q* = sigma_w² E[phi(z)²] + sigma_b², z ~ N(0, q*), at which chi_1 = sigma_w² E[phi'(z)²] = 1: there gradients neither
+vanish nor explode (Poole et al. 2016; Schoenholz et al. 2017, eqs. 3 and 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from initbench.activations import Activation
+from initbench.core.errors import UsageError
+from initbench.theory.moments import GaussianMoments, linearized
+
+Real = NDArray[np.float64]
+
+SEARCHED = (1e-8, 1e8)
+"""The q* among which critical points are sought."""
+_TINY = 1e-6  # where the map's curvature decides whether q* = 0 attracts
+
+
+@dataclass(frozen=True)
+class CriticalPoint:
+    """A point of criticality of one activation at one bias variance."""
+
+    weight_variance: float
+    """sigma_w² = fan_in·Var(w)."""
+    q: float
+    """q*, the fixed point of E[z²]; any q where the map is linear in q."""
+    attracting: bool
+    """Whether E[z²] returns to q* after a disturbance."""
+
+
+@lru_cache
+def critical(activation: Activation, bias_variance: float = 0.0) -> CriticalPoint:
+    """The critical point of `activation` with bias variance sigma_b²; an attracting one before a repelling one.
+
+    Raises `UsageError` with the reason where there is none.
+    """
+    points = [*_at_zero(activation, bias_variance), *_away_from_zero(activation, bias_variance)]
+    if not points:
+        raise UsageError(_why_none(activation, bias_variance))
+    return min(points, key=lambda point: (not point.attracting, point.q))
+
+
+def _at_zero(activation: Activation, bias_variance: float) -> list[CriticalPoint]:
+    """q* = 0, which needs phi(0) = 0 and no bias: sigma_w² = 1 / E[phi'²], read from the slopes at 0."""
+    slope = float(linearized(activation).slope_second_moment(np.zeros(())))
+    if bias_variance != 0 or activation.at_zero != 0 or slope == 0:
+        return []
+    grows = GaussianMoments(activation).second_moment(np.array(_TINY)) / slope > _TINY * (1 + 1e-12)
+    return [CriticalPoint(1 / slope, 0.0, attracting=not bool(grows))]
+
+
+def _away_from_zero(activation: Activation, bias_variance: float) -> list[CriticalPoint]:
+    """Roots q* > 0 of q = E[phi²] / E[phi'²] + sigma_b², which is the fixed point with chi_1 = 1 put in."""
+    moments = GaussianMoments(activation)
+
+    def excess(log_q: Real) -> Real:
+        q = np.exp(np.asarray(log_q))
+        return 1 - (moments.second_moment(q) / moments.slope_second_moment(q) + bias_variance) / q
+
+    grid = np.linspace(*np.log(SEARCHED), 400)
+    values = excess(grid)
+    # a map that is linear in q is 0 everywhere up to rounding: its "roots" are noise
+    crossings = np.flatnonzero((values[:-1] * values[1:] < 0) & (np.abs(values[:-1]) > 1e-12))
+    roots = [np.exp(brentq(lambda t: float(excess(t)), grid[i], grid[i + 1], xtol=1e-14)) for i in crossings]
+    return [_point(moments, float(q)) for q in roots]
+
+
+def _point(moments: GaussianMoments, q: float) -> CriticalPoint:
+    weight_variance = 1 / float(moments.slope_second_moment(np.array(q)))
+    step = 1e-4
+    low, high = moments.second_moment(q * np.array([1 - step, 1 + step]))
+    return CriticalPoint(weight_variance, q, attracting=bool(weight_variance * (high - low) < 2 * step * q))
+
+
+def _why_none(activation: Activation, bias_variance: float) -> str:
+    what = f"{activation.spec} has no critical weight variance at bias variance {bias_variance:g}"
+    if bias_variance > 0 and activation.at_zero == 0:
+        return f"{what}: where chi_1 = 1, each layer adds the bias's variance and E[z²] grows without end"
+    return f"{what}: wherever chi_1 = 1, E[z²] grows from layer to layer and has no fixed point"
+
+
+@dataclass(frozen=True)
+class Gains:
+    """What is called "the gain" of an activation, each under its own name; gain² / fan_in is a weight variance."""
+
+    torch: float | None
+    """torch.nn.init.calculate_gain, where torch knows the activation."""
+    moment: float
+    """1 / sqrt(E[phi(z)²]), z ~ N(0, 1): keeps E[z²] = 1 from layer to layer."""
+    backward: float
+    """1 / sqrt(E[phi'(z)²]), z ~ N(0, 1): keeps the gradient's second moment where E[z²] = 1."""
+
+
+def gains(activation: Activation) -> Gains:
+    """The gains of `activation`."""
+    moments, one = GaussianMoments(activation), np.ones(())
+    known = activation.torch_gain
+    return Gains(
+        torch=None if known is None else float(torch.nn.init.calculate_gain(known[0], known[1])),  # type: ignore[arg-type]
+        moment=float(moments.second_moment(one) ** -0.5),
+        backward=float(moments.slope_second_moment(one) ** -0.5),
+    )
