@@ -1,0 +1,32 @@
+"""initbench: what weight initialization does to deep networks, predicted and measured.
+
+    import initbench as ib
+    ib.predict(init="he_normal", activation="relu", depth=20, width=512)       # theory, a DataFrame
+    ib.propagate(init=["he_normal", "xavier"], activation="relu", seeds=10)    # what networks do, a DataFrame
+    ib.load("results/variance").verdicts                                       # a finished study's tables
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from initbench.analysis.results import Results, load
+    from initbench.grid.api import predict, propagate
+
+__all__ = ["Results", "load", "predict", "propagate"]
+
+_HOME = {
+    "predict": "initbench.grid.api",
+    "propagate": "initbench.grid.api",
+    "load": "initbench.analysis.results",
+    "Results": "initbench.analysis.results",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Each name comes from its room when it is first asked for: results are read where no torch is installed."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'initbench' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name]), name)

@@ -15,7 +15,7 @@ from initbench.initializers.bases import NORMAL
 
 TAPERED = Network(widths=(12, 20, 7, 16), bias_variance=0.1)
 SEED = 3
-INITS = ["xavier_normal", "he_normal", "normal(std=0.5)"]
+INITS = ["xavier_normal", "normal(std=0.5)", "torch_default", "orthogonal"]
 
 
 class Elementwise(nn.Module):
@@ -34,17 +34,17 @@ def inputs_of(batch, features, dtype=torch.float64):
 def stacked(inits, activation, network, inputs, seed=SEED):
     activation = ACTIVATIONS.make(activation)
     made = [INITIALIZERS.make(init) for init in inits]
-    members = tuple(member(init, activation, network) for init in made)
-    draws = draw_weights(made[0].basis, network, seed, torch.device("cpu"))
-    return propagate(Stack(made[0].basis, activation, network, members), draws, inputs, seed)
+    members = tuple(member(init, init.promises(activation, network)) for init in made)
+    draws = {init.basis.name: draw_weights(init.basis, network, seed, torch.device("cpu")) for init in made}
+    return propagate(Stack(activation, network, members), draws, inputs, seed)
 
 
 def plain(init, activation, network, inputs, seed=SEED):
     """The same network as anyone would write it, with the columns as DESIGN.md defines them."""
     made, activation = INITIALIZERS.make(init), ACTIVATIONS.make(activation)
-    scales = member(made, activation, network)
+    scales = member(made, made.promises(activation, network))
     draws = draw_weights(made.basis, network, seed, torch.device("cpu"))
-    biases = draw_biases(NORMAL, network, seed)
+    biases = draw_biases(scales.bias_basis, network, seed)
     kept, a, weights = [], inputs, []
     for number, layer in enumerate(network.layers):
         linear = nn.Linear(layer.fan_in, layer.fan_out).double()

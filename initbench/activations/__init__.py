@@ -83,7 +83,8 @@ def selu() -> Activation:
 def celu(alpha: float = 1.0) -> Activation:
     if alpha <= 0:
         raise UsageError(f"celu: alpha must be above 0, not {alpha:g}")
-    return Activation(lambda z: F.celu(z, alpha), kinks=(0.0,))
+    # not F.celu: its backward rounds 1/alpha to float32, whatever z is
+    return Activation(lambda z: alpha * F.elu(z / alpha), kinks=(0.0,))
 
 
 @_register("gelu", formula="z (1 + erf(z/sqrt 2)) / 2", summary="A smooth rectifier.",

@@ -46,6 +46,12 @@ class Entry(Generic[T]):
         return f"{self.name}({', '.join(listed)})" if listed else self.name
 
 
+    @property
+    def complete(self) -> bool:
+        """Whether the name alone is a spec: no parameter must be given."""
+        return all(p.default is not p.empty for p in inspect.signature(self.factory).parameters.values())
+
+
 class Catalogue(Generic[T]):
     """An ordered table of entries of one kind, filled by `register` where each entry is defined."""
 
@@ -53,6 +59,7 @@ class Catalogue(Generic[T]):
         self.kind = kind
         self._entries: dict[str, Entry[T]] = {}
         self._names: dict[str, str] = {}  # names and aliases -> names
+        self._made: dict[str, T] = {}
 
     def register(self, name: str, *, aliases: tuple[str, ...] = (), **about: Any) -> Callable[[Callable[..., T]], Any]:
         """Decorate the factory of a new entry. `about` fills the fields of `Entry`."""
@@ -92,10 +99,13 @@ class Catalogue(Generic[T]):
         return f"{entry.name}({', '.join(told)})" if told else entry.name
 
     def make(self, spec: str) -> T:
-        """The thing that `spec` names, carrying its canonical spec in its field ``spec``."""
+        """The thing that `spec` names, carrying its canonical spec in its field ``spec``; one object for one spec."""
         entry, arguments = self._parse(spec)
-        made = entry.factory(**arguments)
-        return dataclasses.replace(made, spec=self.canonical(spec))  # type: ignore[type-var]
+        canonical = self.canonical(spec)
+        if canonical not in self._made:
+            made: Any = entry.factory(**arguments)
+            self._made[canonical] = dataclasses.replace(made, spec=canonical)
+        return self._made[canonical]
 
     def _parse(self, spec: str) -> tuple[Entry[T], dict[str, Any]]:
         name, positional, keywords = _split(spec, self.kind)

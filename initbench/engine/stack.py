@@ -1,8 +1,9 @@
-"""A stack: networks of one shape and one activation that share one draw of weights and differ by its scale alone."""
+"""A stack: networks of one shape and one activation; those on one basis share its draw and differ by scale alone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor
 
 from initbench.activations import Activation
 from initbench.core.randomness import generator
-from initbench.core.records import Layer, Network
-from initbench.initializers import Basis, Initializer, Setting
+from initbench.core.records import Layer, Network, Promise
+from initbench.initializers import Basis, Initializer
 from initbench.initializers.bases import NORMAL
 
 Scales = tuple[float, ...]
@@ -19,35 +20,45 @@ Scales = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Member:
-    """One network of a stack: the factors on the unit draws, one a layer."""
+    """One network of a stack: a basis, and the factors on its unit draws, one a layer."""
 
+    basis: Basis
     weight_scales: Scales
     """sqrt(E[w²])."""
-    bias_scales: Scales
     bias_basis: Basis
+    bias_scales: Scales
 
 
 @dataclass(frozen=True)
 class Stack:
-    """`members` networks on one basis, one activation and one shape."""
+    """`members` networks, those of one basis beside each other."""
 
-    basis: Basis
     activation: Activation
     network: Network
     members: tuple[Member, ...]
 
     def only(self, kept: Sequence[int]) -> Stack:
         """The stack of the members at these positions."""
-        return Stack(self.basis, self.activation, self.network, tuple(self.members[i] for i in kept))
+        return Stack(self.activation, self.network, tuple(self.members[i] for i in kept))
+
+    @property
+    def runs(self) -> list[tuple[str, slice]]:
+        """Each basis's name and where its members stand."""
+        found, start = [], 0
+        for name, members in itertools.groupby(self.members, key=lambda member: member.basis.name):
+            stop = start + len(list(members))
+            found.append((name, slice(start, stop)))
+            start = stop
+        return found
 
 
-def member(initializer: Initializer, activation: Activation, network: Network) -> Member:
-    """`initializer` as a member of a stack. Raises `UsageError` where it cannot serve the activation."""
-    settings = [Setting(layer, activation, network.bias_variance) for layer in network.layers]
+def member(initializer: Initializer, promises: Sequence[Promise]) -> Member:
+    """`initializer` as a member of a stack, from what it promises of each layer."""
     return Member(
-        weight_scales=tuple(float(initializer.mean_square(setting)) ** 0.5 for setting in settings),
-        bias_scales=tuple(initializer.promise(setting).bias_variance ** 0.5 for setting in settings),
+        basis=initializer.basis,
+        weight_scales=tuple((promise.variance + promise.mean**2) ** 0.5 for promise in promises),
         bias_basis=initializer.bias_basis or NORMAL,
+        bias_scales=tuple(promise.bias_variance**0.5 for promise in promises),
     )
 
 
@@ -70,6 +81,10 @@ def draw_weights(basis: Basis, network: Network, seed: int, device: torch.device
         square, variance = float(fine.square().mean()), float(fine.var(correction=0))
         draws.append(LayerDraw(weight.to(device), square, variance))
     return draws
+
+
+Draws = Mapping[str, Sequence[LayerDraw]]
+"""A basis's name -> its draws, first layer to last."""
 
 
 def draw_biases(basis: Basis, network: Network, seed: int) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""The columns that one `batch units` tensor gives, as float64 numbers.
+"""The columns that a stack's tensors give, `models batch units` -> one float64 number a model.
 
 No variance is a difference of moments: each is a mean of squares about its own mean, so small ones keep their digits.
 """
@@ -10,49 +10,57 @@ from torch import Tensor
 
 from initbench.core.records import FLAT_SLOPE
 
-Row = dict[str, float]
+Columns = dict[str, Tensor]
 
 
-def mean_square(t: Tensor) -> float:
-    """The mean of t² over all entries."""
-    flat = t.reshape(-1)
-    return float(torch.dot(flat, flat)) / flat.numel()
+def mean_square(t: Tensor) -> Tensor:
+    """The mean of t² over batch and units."""
+    flat = t.flatten(1)
+    return torch.linalg.vector_norm(flat, dim=1).double().square() / flat.shape[1]
 
 
-def spread(t: Tensor, name: str) -> Row:
-    """Mean, second moment and the variances of `t`, `batch units`, named after `name`."""
-    batch = t.shape[0]
-    unit_mean = t.mean(dim=0)
-    within = mean_square(t - unit_mean)
+def spread(t: Tensor, name: str) -> Columns:
+    """Mean, second moment and the variances of `t`, named after `name`."""
+    batch = t.shape[1]
+    unit_mean = t.mean(dim=1)
+    within = mean_square(t - unit_mean[:, None])
     unit_mean = unit_mean.double()
+    mean = unit_mean.mean(dim=1)
+    between = (unit_mean - mean[:, None]).square().mean(dim=1)
     return {
-        f"{name}_second_moment": within + float(unit_mean.square().mean()),
-        f"{name}_mean": float(unit_mean.mean()),
-        f"{name}_variance": within + float(unit_mean.var(correction=0)),
-        f"{name}_variance_batch": within * batch / (batch - 1) if batch > 1 else float("nan"),
+        f"{name}_second_moment": within + between + mean.square(),
+        f"{name}_mean": mean,
+        f"{name}_variance": within + between,
+        f"{name}_variance_batch": within * batch / (batch - 1) if batch > 1 else within * torch.nan,
     }
 
 
-def variance_over_units(t: Tensor) -> float:
+def variance_over_units(t: Tensor) -> Tensor:
     """The variance over the units, averaged over the batch."""
-    return mean_square(t - t.mean(dim=1, keepdim=True))
+    return mean_square(t - t.mean(dim=2, keepdim=True))
 
 
-def mean_cosine(t: Tensor) -> float:
-    """The mean cosine over all pairs of rows that are not 0; NaN where there is no pair."""
-    length = torch.linalg.vector_norm(t, dim=1)
-    rows = int(torch.count_nonzero(length))
-    if rows < 2:
-        return float("nan")
+def mean_cosine(t: Tensor) -> Tensor:
+    """The mean cosine over all pairs of a batch's rows that are not 0; NaN where there is no pair."""
+    length = torch.linalg.vector_norm(t, dim=2, keepdim=True)
+    rows = torch.count_nonzero(length, dim=(1, 2))
     # the sum over all pairs is the squared length of the sum of the unit vectors
-    total = torch.where(length > 0, 1 / length, 0) @ t
-    return (float(total.double().square().sum()) - rows) / (rows * (rows - 1))
+    inverse = torch.where(length > 0, 1 / length, 0)
+    total = (inverse.transpose(1, 2) @ t).double().square().sum(dim=(1, 2))
+    return (total - rows) / (rows * (rows - 1))
 
 
-def flatness(slope: Tensor, steepest: float) -> Row:
+def flatness(slope: Tensor, steepest: float) -> Columns:
     """How much of phi'(z) is on a flat part: of the entries, and of the units on every input."""
-    flat = slope.abs() < FLAT_SLOPE * steepest
+    # counted in the slope's own dtype: torch adds numbers up faster than truth values
+    flat_inputs = slope.abs().lt_(FLAT_SLOPE * steepest).sum(dim=1)
     return {
-        "saturated_fraction": int(torch.count_nonzero(flat)) / flat.numel(),
-        "dead_fraction": int(torch.count_nonzero(flat.all(dim=0))) / flat.shape[1],
+        "saturated_fraction": flat_inputs.double().mean(dim=1) / slope.shape[1],
+        "dead_fraction": (flat_inputs == slope.shape[1]).double().mean(dim=1),
     }
+
+
+def as_rows(columns: Columns) -> list[dict[str, float]]:
+    """The columns as one dictionary of numbers a model: one copy from the device for all."""
+    values = torch.stack(list(columns.values()), dim=1).tolist()
+    return [dict(zip(columns, row, strict=True)) for row in values]

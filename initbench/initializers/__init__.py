@@ -3,17 +3,13 @@
 A new one is one registered function that returns an `Initializer`; commands, tables and tests take it from there.
 """
 
-# importing a family's file fills the catalogue
-from initbench.initializers import (
-    activation_aware,
-    constant,
-    frameworks,
-    independent,
-    orthogonal,
-    variance_scaling,
-)
+from importlib import import_module
+
 from initbench.initializers.catalogue import INITIALIZERS
 from initbench.initializers.record import Basis, Initializer, Setting
 
-__all__ = ["INITIALIZERS", "Basis", "Initializer", "Setting", "activation_aware", "constant", "frameworks",
-           "independent", "orthogonal", "variance_scaling"]  # fmt: skip
+__all__ = ["INITIALIZERS", "Basis", "Initializer", "Setting"]
+
+# importing a family's file fills the catalogue, in the order of the tables
+for _family in ("constant", "independent", "variance_scaling", "orthogonal", "activation_aware", "frameworks"):
+    import_module(f"initbench.initializers.{_family}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from initbench.initializers.bases import NORMAL
-from initbench.initializers.catalogue import register
+from initbench.initializers.catalogue import register, require
 from initbench.initializers.record import Initializer, Setting
 from initbench.theory.critical import critical as critical_point
-from initbench.theory.critical import gains
+from initbench.theory.critical import moment_gain_square
 from initbench.theory.moments import linearized
 
 
@@ -18,6 +18,8 @@ def kumar() -> Initializer:
     def variance(setting: Setting) -> float:
         expansion = linearized(setting.activation)
         slope_square = (expansion.left**2 + expansion.right**2) / 2
+        spec = setting.activation.spec
+        require(slope_square > 0, f"kumar: {spec} has slope 0 at 0, so no weight variance keeps its variance there")
         return 1 / (setting.fan_in * slope_square * (1 + expansion.offset**2))
 
     return Initializer(NORMAL, variance)
@@ -34,4 +36,4 @@ def critical() -> Initializer:
           " E[(gain a)²] = 1 and E[z²] stays 1", source="Klambauer et al. 2017, sec. 2, for any activation", default=True,
           summary="Any activation whose E[z²] should stay at 1.")  # fmt: skip
 def moment() -> Initializer:
-    return Initializer(NORMAL, lambda s: gains(s.activation).moment ** 2 / s.fan_in)
+    return Initializer(NORMAL, lambda s: moment_gain_square(s.activation) / s.fan_in)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Generator, Tensor
 
 from initbench.activations import Activation
-from initbench.core.records import Layer, Promise
+from initbench.core.records import Layer, Network, Promise
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,10 @@ class Initializer:
             bias_variance=setting.bias_variance if own is None else float(own(setting)),
             coupling=self.basis.coupling,
         )
+
+    def promises(self, activation: Activation, network: Network) -> list[Promise]:
+        """What it promises of each layer of `network`, first to last."""
+        return [self.promise(Setting(layer, activation, network.bias_variance)) for layer in network.layers]
 
     def draw(self, setting: Setting, generator: Generator) -> Tensor:
         """Weights for one layer, float32 on the CPU, `fan_out fan_in`."""

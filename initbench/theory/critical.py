@@ -65,9 +65,10 @@ def _away_from_zero(activation: Activation, bias_variance: float) -> list[Critic
 
     def excess(log_q: Real) -> Real:
         q = np.exp(np.asarray(log_q))
-        return 1 - (moments.second_moment(q) / moments.slope_second_moment(q) + bias_variance) / q
+        with np.errstate(divide="ignore", invalid="ignore"):  # a function that is flat around 0 has no slope there
+            return 1 - (moments.second_moment(q) / moments.slope_second_moment(q) + bias_variance) / q
 
-    grid = np.linspace(*np.log(SEARCHED), 400)
+    grid = np.linspace(np.log(SEARCHED[0]), np.log(SEARCHED[1]), 400)
     values = excess(grid)
     # a map that is linear in q is 0 everywhere up to rounding: its "roots" are noise
     crossings = np.flatnonzero((values[:-1] * values[1:] < 0) & (np.abs(values[:-1]) > 1e-12))
@@ -101,12 +102,16 @@ class Gains:
     """1 / sqrt(E[phi'(z)²]), z ~ N(0, 1): keeps the gradient's second moment where E[z²] = 1."""
 
 
+def moment_gain_square(activation: Activation) -> float:
+    """1 / E[phi(z)²], z ~ N(0, 1)."""
+    return 1 / float(GaussianMoments(activation).second_moment(np.ones(())))
+
+
 def gains(activation: Activation) -> Gains:
     """The gains of `activation`."""
-    moments, one = GaussianMoments(activation), np.ones(())
     known = activation.torch_gain
     return Gains(
         torch=None if known is None else float(torch.nn.init.calculate_gain(known[0], known[1])),  # type: ignore[arg-type]
-        moment=float(moments.second_moment(one) ** -0.5),
-        backward=float(moments.slope_second_moment(one) ** -0.5),
+        moment=moment_gain_square(activation) ** 0.5,
+        backward=float(GaussianMoments(activation).slope_second_moment(np.ones(())) ** -0.5),
     )

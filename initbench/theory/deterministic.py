@@ -22,6 +22,9 @@ Real = NDArray[np.float64]
 
 _OCTAVES = np.arange(-60.0, 5.0)  # panels halve towards 0: a steep map has structure there at every scale
 _POINTS = 16
+_HALVINGS = 4
+_RESOLVED = 1e-6
+"""How far a rule may be from the one with half the panels: what oscillates faster is NaN, not a sample of it."""
 
 
 def predict(exact: bool, activation: Activation, promises: Sequence[Promise], inputs: InputMoments) -> list[Row]:
@@ -30,12 +33,40 @@ def predict(exact: bool, activation: Activation, promises: Sequence[Promise], in
     if why:
         return [record(promise, dict.fromkeys(PREDICTED, np.nan), why) for promise in promises]
     with np.errstate(all="ignore"):
-        x, weight = _nodes()
-        forward = _forward(activation, promises, x * np.sqrt(np.mean(inputs.second_moment)))
-        columns = [_integrated(z, weight, activation) for z in forward]
-        for column, gradient in zip(columns, _backward(activation, promises, forward, weight), strict=True):
-            column.update(gradient)
-    return [record(promise, column) for promise, column in zip(promises, columns, strict=True)]
+        known = _settled(activation, promises, float(np.sqrt(np.mean(inputs.second_moment))))
+    return [record(promise, *columns) for promise, columns in zip(promises, known, strict=True)]
+
+
+def _settled(
+    activation: Activation, promises: Sequence[Promise], deviation: float
+) -> list[tuple[dict[str, float], str]]:
+    """The columns and a note, from panels halved until two rules agree."""
+    cuts = _cuts(activation, promises, deviation)
+    coarse = _columns(activation, promises, deviation, *_nodes(cuts))
+    for _ in range(_HALVINGS):
+        cuts = np.sort(np.concatenate([cuts, (cuts[1:] + cuts[:-1]) / 2]))
+        fine = _columns(activation, promises, deviation, *_nodes(cuts))
+        agreed = [_agreed(*pair) for pair in zip(coarse, fine, strict=True)]
+        if not any(note for _, note in agreed):
+            break
+        coarse = fine
+    return agreed
+
+
+def _columns(
+    activation: Activation, promises: Sequence[Promise], deviation: float, x: Real, weight: Real
+) -> list[dict[str, float]]:
+    forward = _forward(activation, promises, x * deviation)
+    gradients = _backward(activation, promises, forward, weight)
+    return [{**_integrated(z, weight, activation), **row} for z, row in zip(forward, gradients, strict=True)]
+
+
+def _agreed(coarse: dict[str, float], fine: dict[str, float]) -> tuple[dict[str, float], str]:
+    """The columns on which both rules agree, and a note on those that neither resolves."""
+    scale = {**fine, "a_mean": np.sqrt(fine["a_second_moment"])}  # the mean of an odd function is 0
+    lost = [name for name in fine if abs(fine[name] - coarse[name]) > _RESOLVED * abs(scale[name])]
+    note = f"too steep or too often folded to integrate: {', '.join(lost)}" if lost else ""
+    return {**fine, **dict.fromkeys(lost, np.nan)}, note
 
 
 def _why_not(exact: bool, promises: Sequence[Promise], inputs: InputMoments) -> str:
@@ -51,15 +82,31 @@ def _why_not(exact: bool, promises: Sequence[Promise], inputs: InputMoments) -> 
     return ""
 
 
-def _nodes() -> tuple[Real, Real]:
-    """Nodes and weights for E[f(x)], x ~ N(0, 1), with panels on every scale around 0."""
+def _cuts(activation: Activation, promises: Sequence[Promise], deviation: float) -> Real:
+    """Panels on every scale around 0, cut also wherever a layer's z passes a kink."""
     edges = np.minimum(2.0**_OCTAVES, 12.0)
-    cuts = np.concatenate([[0.0], edges])
+    cuts = np.concatenate([-edges[::-1], [0.0], edges])
+    x, kinks = _nodes(cuts)[0], np.array(activation.kinks)
+
+    def layers(at: Real) -> Real:
+        return np.stack(_forward(activation, promises, at * deviation))
+
+    above = layers(x)[..., None] > kinks  # layers nodes kinks
+    layer, left, kink = np.nonzero(above[:, 1:] != above[:, :-1])
+    low, high, side = x[left], x[left + 1], above[layer, left, kink]
+    for _ in range(60):
+        middle = (low + high) / 2
+        same = (layers(middle)[layer, np.arange(len(layer))] > kinks[kink]) == side
+        low, high = np.where(same, middle, low), np.where(same, high, middle)
+    return np.unique(np.concatenate([cuts, high]))
+
+
+def _nodes(cuts: Real) -> tuple[Real, Real]:
+    """Nodes and weights for E[f(x)], x ~ N(0, 1), from the panels between `cuts`."""
     abscissa, weight = gauss_legendre(_POINTS)
     half = np.diff(cuts)[:, None] / 2
     x = ((cuts[:-1, None] + half) + half * abscissa).ravel()
-    w = (half * weight).ravel() * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
-    return np.concatenate([-x[::-1], x]), np.concatenate([w[::-1], w])
+    return x, (half * weight).ravel() * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
 
 
 def _entry(promise: Promise) -> float:
@@ -92,7 +139,7 @@ def _backward(
         here = {"grad_a_second_moment": _integral(grad_a, weight, activation.flat),
                 "grad_z_second_moment": _integral(grad_z, weight, activation.flat)}  # fmt: skip
         above = columns[-1]["grad_z_second_moment"] if columns else np.nan
-        columns.append({"chi": here["grad_z_second_moment"] / above, **here})
+        columns.append({"chi": here["grad_z_second_moment"] / above if above else np.nan, **here})
         last = number == len(promises) - 1  # the projection's gradients are independent from unit to unit
         fan_out = promise.layer.fan_out
         terms = 1.0 if promise.coupling == "diagonal" else float(fan_out if last else fan_out**2)

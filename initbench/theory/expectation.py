@@ -62,7 +62,7 @@ def gaussian_nodes(
     with np.errstate(invalid="ignore", divide="ignore"):
         x = (z - mean[..., None]) / deviation[..., None]
         density = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi) * (half / deviation[..., None])
-    flat = z.shape[:-2] + (-1,)
+    flat = (*z.shape[:-2], -1)
     w = np.where(deviation > 0, (density * weight).reshape(flat), 1.0 / (z.shape[-1] * z.shape[-2]))
     return z.reshape(flat), w
 

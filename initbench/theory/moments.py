@@ -50,7 +50,7 @@ class GaussianMoments:
     def slope_second_moment(self, q: Real) -> Real:
         """E[phi'(z)²]; at q = 0 the square of autograd's derivative there."""
         if (form := self._form) is not None:
-            return np.where(q > 0, form.slope_second_moment(q), self.activation.slope(np.zeros_like(q)) ** 2)
+            return np.where(q == 0, self.activation.slope(np.zeros_like(q)) ** 2, form.slope_second_moment(q))
         return expectation.expectation(lambda z: self.activation.slope(z) ** 2, q, self.activation.kinks)
 
     def kernel(self, q: Real, c: Real) -> Real:

@@ -1,0 +1,31 @@
+# Everything that a user or CI does: `make help` lists it.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help demo test lint bench clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "make %-6s %s\n", $$1, $$2}'
+
+demo: $(INSTALLED)  ## set up, run `initbench variance --depth 20` on embedded input, say where the figures are
+	$(BIN)/initbench variance --depth 20
+
+test: $(INSTALLED)  ## set up, run the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)  ## speed, as ratios to yardsticks measured beside
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+
+clean:  ## remove the environment and all caches (not results/ and reports/)
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@

@@ -1,0 +1,138 @@
+"""One word for each pairing and direction, and its cause: the health of a network at initialization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from initbench.analysis.growth import DIRECTIONS, PAIRING, measured, predicted
+from initbench.core.catalogue import Catalogue
+
+DECADES = 2.0
+"""A second moment that changes by more than this many decades over the depth is vanishing or exploding."""
+DEAD, SATURATED, EQUAL = 0.5, 0.75, 1e-9
+"""Shares of units, of (input, unit) pairs, and of z's second moment, beyond which a layer is called so."""
+
+VERDICTS = ("init", "activation", "direction", "seeds", "measured_growth", "measured_growth_se", "predicted_growth",
+            "word", "cause")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of the verdicts."""
+
+    severity: int
+    """Of two words for one pairing, the more severe stands in the table on the terminal."""
+    spec: str = ""
+
+
+WORDS: Catalogue[Word] = Catalogue("word")
+
+
+def _word(name: str, severity: int, summary: str) -> None:
+    WORDS.register(name, summary=summary)(lambda: Word(severity))
+
+
+_word("impossible", 6, "the initializer refuses this activation; the cause says why")
+_word("dead", 5, f"no signal: the last layer (backward: the first) is all 0, or more than {DEAD:.0%} of the last"
+      " layer's units are dead (see `initbench show dead_fraction`)")  # fmt: skip
+_word("symmetric", 4, "all units of a layer are equal, forward and backward: they can never learn to differ")
+_word("exploding", 3, f"the second moment grows by more than {DECADES:g} decades over the depth")
+_word("vanishing", 2, f"the second moment shrinks by more than {DECADES:g} decades over the depth")
+_word("saturated", 1, f"more than {SATURATED:.0%} of a layer's (input, unit) pairs are on a flat part (see `initbench"
+      " show saturated_fraction`)")  # fmt: skip
+_word("stable", 0, "none of the others")
+
+
+def verdicts(layers: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    """A row per init, activation and direction; pairings that have predictions and no layers are impossible."""
+    facts = _facts(layers, predictions)
+    tables = []
+    for direction in DIRECTIONS:
+        table = predicted(predictions, direction).merge(measured(layers, direction), on=PAIRING, how="left")
+        table = table.merge(facts, on=PAIRING, how="left")
+        judged = [_judge(row, direction) for row in table.to_dict("records")]
+        tables.append(table.assign(direction=direction, word=[w for w, _ in judged], cause=[c for _, c in judged]))
+    together = pd.concat(tables, ignore_index=True)
+    together["seeds"] = together["seeds"].fillna(0).astype(int)
+    return together[list(VERDICTS)]
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """A row per pairing: both directions' growths, and the more severe word with its cause."""
+    forward, backward = (table[table.direction == direction].set_index(PAIRING) for direction in DIRECTIONS)
+    severity = {entry.name: WORDS.make(entry.name).severity for entry in WORDS}
+    worse = backward.word.map(severity).gt(forward.word.map(severity))
+    return pd.DataFrame(
+        {
+            "forward_growth": forward.measured_growth,
+            "forward_predicted": forward.predicted_growth,
+            "backward_growth": backward.measured_growth,
+            "backward_predicted": backward.predicted_growth,
+            "word": forward.word.where(~worse, backward.word),
+            "cause": forward.cause.where(~worse, backward.cause),
+        }
+    ).reset_index()
+
+
+def _facts(layers: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    """A row per pairing: what the words rest on, beside the growths."""
+    chosen = predictions[predictions.law == "mean_field"]
+    rows = []
+    for key, group in chosen.groupby(PAIRING, sort=False):
+        last = group.sort_values("layer").iloc[-1]
+        rows.append({**dict(zip(PAIRING, key, strict=True)), "note": last.note, "depth": last.layer,
+                     "gain": last.fan_in * last.weight_variance, "chi": _middle(group.chi)})  # fmt: skip
+    facts = pd.DataFrame(rows)
+    if layers.empty:
+        return facts
+    means = layers.groupby([*PAIRING, "layer"], sort=False).mean(numeric_only=True).reset_index("layer")
+    ends = means.groupby(PAIRING, sort=False)
+    last, first = means[means.layer == means.layer.max()], means[means.layer == 1]
+    measured_facts = pd.DataFrame(
+        {
+            "last_z": last.z_second_moment,
+            "first_grad": first.grad_z_second_moment,
+            "dead": last.dead_fraction,
+            "saturated": ends.saturated_fraction.max(),
+            "units": last.z_variance_units / last.z_second_moment,
+        }
+    )
+    return facts.merge(measured_facts.reset_index(), on=PAIRING, how="left")
+
+
+def _middle(chi: pd.Series) -> float:
+    """The geometric mean of chi over the layers that have one."""
+    known = chi[(chi > 0) & np.isfinite(chi)]
+    return float(np.exp(np.log(known).mean())) if len(known) else float("nan")
+
+
+def _judge(row: dict, direction: str) -> tuple[str, str]:
+    """The word and its cause, the most severe first."""
+    if not row["seeds"] > 0:
+        return "impossible", row["note"]
+    forward = direction == "forward"
+    if (row["last_z"] if forward else row["first_grad"]) == 0:
+        what = "z is 0 at the last layer" if forward else "the gradient is 0 at the first layer"
+        return "dead", f"{what}{': all weights are 0' if row['gain'] == 0 and row['last_z'] == 0 else ''}"
+    if row["units"] < EQUAL:
+        return "symmetric", "all units of a layer are equal"
+    if forward and row["dead"] > DEAD:
+        return "dead", f"{row['dead']:.0%} of the last layer's units are dead"
+    return _judge_growth(row, forward)
+
+
+def _judge_growth(row: dict, forward: bool) -> tuple[str, str]:
+    growth = row["measured_growth"]
+    if abs(growth) * (row["depth"] - 1) > DECADES:
+        what = f"E[z²] ×{10**growth:.3g} a layer; n·Var(w) = {row['gain']:.3g}"
+        if not forward:
+            what = f"gradient² ×{10**growth:.3g} a layer; chi = {row['chi']:.3g}"
+        return ("exploding" if growth > 0 else "vanishing"), what
+    if not forward and np.isnan(row["first_grad"]):
+        return "vanishing", "the gradient is below what float64 holds"
+    if forward and row["saturated"] > SATURATED:
+        return "saturated", f"{row['saturated']:.0%} of a layer is on a flat part"
+    return "stable", ""

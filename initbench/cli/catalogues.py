@@ -1,0 +1,90 @@
+"""`initbench list` and `initbench show`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from initbench.cli import kinds, output
+from initbench.cli.options import output_format
+from initbench.core.catalogue import Entry, did_you_mean
+from initbench.core.errors import UsageError
+
+
+@click.command("list")
+@click.argument("kind", metavar="KIND")
+@output_format
+def list_command(kind: str, form: str) -> None:
+    """List the entries of a KIND: initializers, activations, inputs, datasets, preparations, laws, columns, words."""
+    import pandas as pd
+
+    rows = [_row(entry) for entry in kinds.catalogue(kind)]
+    frame = pd.DataFrame(rows).fillna("")
+    output.echo(frame.loc[:, (frame != "").any()], form)
+
+
+def _row(entry: Entry[Any]) -> dict[str, str]:
+    return {"name": entry.name, "also": ", ".join(entry.aliases), "formula": entry.formula, "what": entry.summary}
+
+
+@click.command("show")
+@click.argument("name")
+def show_command(name: str) -> None:
+    """Show what NAME is: formula, source, when to use it; for an activation its gains, each under its own name."""
+    found = [kind for kind in kinds.KINDS if name.partition("(")[0].strip() in kinds.catalogue(kind)]
+    if not found:
+        known = [entry.name for kind in kinds.KINDS for entry in kinds.catalogue(kind)]
+        raise UsageError(f"nothing is called '{name}'{did_you_mean(name, known)}")
+    click.echo("\n\n".join("\n".join(_lines(kind, name)) for kind in found))
+
+
+def _lines(kind: str, name: str) -> Iterator[str]:
+    catalogue = kinds.catalogue(kind)
+    entry = catalogue.entry(name.partition("(")[0].strip())
+    yield f"{entry.name}, {catalogue.kind}"
+    told = {"what": entry.summary, "formula": entry.formula, "source": entry.source, "written": entry.signature,
+            "also": ", ".join(entry.aliases)}  # fmt: skip
+    yield from (f"  {label:<9} {text}" for label, text in told.items() if text and text != "-")
+    for label, text in DETAILS.get(kind, lambda *_: {})(catalogue, name).items():
+        yield f"  {label:<9} {text}"
+
+
+def _gains(catalogue: Any, name: str) -> dict[str, str]:
+    from initbench.theory.critical import critical, gains
+
+    activation = catalogue.make(name)
+    found = gains(activation)
+    try:
+        point = critical(activation)
+        kind = "attracting" if point.attracting else "repelling"
+        at = f"{point.weight_variance:.10g} = fan_in·Var(w), at q* = {point.q:.6g}, {kind}"
+    except UsageError as reason:
+        at = f"none: {reason}"
+    return {
+        "kinks": ", ".join(f"{kink:g}" for kink in activation.kinks) or "none",
+        "gains": "gain²/fan_in is a weight variance; four things are called so",
+        "  torch": "none" if found.torch is None else f"{found.torch:.10g}  torch.nn.init.calculate_gain",
+        "  moment": f"{found.moment:.10g}  1/sqrt(E[phi(z)²]), z ~ N(0, 1)",
+        "  backward": f"{found.backward:.10g}  1/sqrt(E[phi'(z)²]), z ~ N(0, 1)",
+        "critical": at,
+    }
+
+
+def _promises(catalogue: Any, name: str) -> dict[str, str]:
+    """The promised variance on a square and on a tapered layer, for the rectifier where it asks for an activation."""
+    from initbench.activations import ACTIVATIONS
+    from initbench.core.records import Layer
+    from initbench.initializers import Setting
+
+    if not ("(" in name or catalogue.entry(name).complete):
+        return {}  # a name without the values that it needs
+    layers = [Layer(1, 512, 512), Layer(1, 784, 256)]
+    made = catalogue.make(name)
+    promised = [made.promise(Setting(layer, ACTIVATIONS.make("relu"))) for layer in layers]
+    shown = [f"{p.variance:.6g} ({p.layer.fan_in} -> {p.layer.fan_out})" for p in promised]
+    return {"Var(w)": ", ".join(shown) + ", for relu where it asks for the activation"}
+
+
+DETAILS = {"activations": _gains, "initializers": _promises}

@@ -1,0 +1,28 @@
+"""The kinds of things that have a catalogue: what `list` and `show` know, and completion offers."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from initbench.core.catalogue import Catalogue, did_you_mean
+from initbench.core.errors import UsageError
+
+KINDS = {
+    "initializers": "initbench.initializers:INITIALIZERS",
+    "activations": "initbench.activations:ACTIVATIONS",
+    "inputs": "initbench.datasets.inputs:SYNTHETIC",
+    "datasets": "initbench.datasets:DATASETS",
+    "preparations": "initbench.datasets:PREPARATIONS",
+    "laws": "initbench.theory.laws:LAWS",
+    "columns": "initbench.core.records:COLUMNS",
+    "words": "initbench.analysis.verdicts:WORDS",
+}
+
+
+def catalogue(kind: str) -> Catalogue[Any]:
+    """The catalogue of `kind`, imported now."""
+    if kind not in KINDS:
+        raise UsageError(f"unknown kind '{kind}'{did_you_mean(kind, KINDS)}")
+    module, name = KINDS[kind].split(":")
+    return getattr(import_module(module), name)

@@ -1,0 +1,80 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Spec(click.ParamType):
+    """A spec string of a catalogue: checked by the catalogue, completed from its names."""
+
+    name = "spec"
+
+    def __init__(self, *catalogues: str) -> None:
+        """`catalogues` are ``module:NAME``, imported when a name is to be completed."""
+        self._catalogues = catalogues
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from initbench.cli.kinds import catalogue
+
+        names = [entry.name for where in self._catalogues for entry in catalogue(where)]
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class Numbers(click.ParamType):
+    """Whole numbers between commas."""
+
+    name = "n,n,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"'{value}' is not a list of whole numbers between commas, such as 784,512,256", param, ctx)
+
+
+def together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, shown in this order."""
+    return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
+
+
+network = together(
+    click.option("--init", multiple=True, type=Spec("initializers"), help="An initializer; may be repeated."
+                 " Default: the classical ones."),
+    click.option("--activation", multiple=True, type=Spec("activations"), help="An activation; may be repeated."
+                 " Default: the common ones."),
+    click.option("--depth", type=int, help="Hidden layers. Default: 20."),
+    click.option("--width", type=int, help="Units of every layer. Default: 512."),
+    click.option("--widths", type=Numbers(), help="Every dimension from the input to the last hidden layer."),
+    click.option("--bias-variance", type=float, default=0.0, show_default=True, help="Variance of Gaussian biases."),
+    click.option("--input", type=Spec("inputs", "datasets"), default="gaussian", show_default=True,
+                 help="gaussian, or a data set."),
+    click.option("--input-second-moment", type=float, help="E[x²] of Gaussian input. Default: 1."),
+    click.option("--input-cosine", type=float, help="Cosine between two Gaussian inputs. Default: 0."),
+    click.option("--normalization", type=Spec("preparations"), default="standardize", show_default=True,
+                 help="What is done to a data set's images."),
+    click.option("--data-root", type=click.Path(path_type=Path), help="Folder with the data set's files."),
+    click.option("--download", is_flag=True, help="Fetch missing files into --data-root."),
+    click.option("--seeds", type=int, default=10, show_default=True, help="Repetitions, with seeds 0, 1, ..."),
+    click.option("--batch", type=int, default=128, show_default=True, help="Inputs for each seed."),
+)  # fmt: skip
+"""Which pairings, on which network, with which input: the options of `initbench.grid.variance_study.resolve`."""
+
+output_format = click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table",
+                             show_default=True, help="csv and json have standard output to themselves.")  # fmt: skip
+
+
+def split(options: dict[str, Any], names: Sequence[str] = ("data_root", "download")) -> tuple[dict, dict]:
+    """The study's own options, and those that say where its data is."""
+    where = {name: options.pop(name) for name in names}
+    return options, where

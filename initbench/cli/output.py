@@ -1,0 +1,61 @@
+"""Frames on standard output, and progress on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def echo(frame: pd.DataFrame, form: str, pager: bool = False) -> None:
+    """Print `frame` as a table (through a pager on a terminal, if `pager`), csv or json."""
+    if form == "csv":
+        click.echo(frame.to_csv(index=False), nl=False)
+    elif form == "json":
+        click.echo(frame.to_json(orient="records", indent=1, double_precision=15))
+    else:
+        text = as_text(frame)
+        (click.echo_via_pager if pager else click.echo)(text + "\n")
+
+
+def as_text(frame: pd.DataFrame) -> str:
+    """A table that reads in a monospaced font: numbers to four digits, missing ones as a dash, text to the left."""
+    shown = frame.copy()
+    text = [name for name in shown if shown[name].map(lambda value: isinstance(value, str)).any()]
+    for name in text:
+        wide = max([len(str(name)), *shown[name].astype(str).str.len()])
+        shown[name] = shown[name].astype(str).str.ljust(wide)
+        shown = shown.rename(columns={name: str(name).ljust(wide)})
+    rendered = shown.to_string(index=False, na_rep="-", float_format=_number)
+    return "\n".join(line.rstrip() for line in rendered.splitlines())
+
+
+def _number(value: float) -> str:
+    return f"{value + 0.0:.4g}" if abs(value) > 5e-5 else ("0" if value == 0 else f"{value:.2g}")
+
+
+class Count(Protocol):
+    """Called with the work done and the whole of it."""
+
+    def __call__(self, done: int, of: int) -> None: ...
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Count]:
+    """A bar with time left on standard error; nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, of: None
+        return
+    with click.progressbar(length=1, label=label, file=sys.stderr, show_pos=True) as bar:
+
+        def count(done: int, of: int) -> None:
+            bar.length = of
+            bar.update(done - bar.pos)
+
+        yield count

@@ -1,0 +1,47 @@
+"""`initbench variance`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from initbench.cli import options, output
+
+
+@click.command("variance")
+@options.network
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("results/variance"), show_default=True,
+              help="Folder for the tables.")
+@click.option("--reports", type=click.Path(path_type=Path), default=Path("reports"), show_default=True,
+              help="Folder for the figures, in a folder named as --out's.")
+@click.option("--figures/--no-figures", default=True, show_default=True, help="Whether to draw.")
+@options.output_format
+def variance_command(
+    form: str, device: str, out: Path, reports: Path, figures: bool, **given: Any
+) -> None:  # fmt: skip
+    """Propagate activations and gradients through deep MLPs and hold every layer against theory.
+
+    One row a pairing: log10 of the factor by which E[z²] and the squared gradient change from layer to layer,
+    measured and predicted (mean field), and a word with its cause. The same command again computes nothing twice.
+    """
+    from initbench.analysis import report, verdicts
+    from initbench.analysis.results import Results
+    from initbench.grid.run import run_variance
+    from initbench.grid.variance_study import resolve
+
+    given, where = options.split(given)
+    study = resolve(**given)
+    with output.progress("networks") as count:
+        store = run_variance(study, out, device=device, progress=count, **where)
+    results = Results(out)
+    judged = verdicts.verdicts(results.layers, results.predictions)
+    store.add("verdicts", judged)
+    output.echo(verdicts.summary(judged), form)
+    drawn = report.draw_all(Results(out), reports / out.name) if figures else []
+    if form == "table":
+        click.echo(f"Tables:  {out}/ (layers, predictions, verdicts, histograms)")
+        for path in drawn:
+            click.echo(f"Figure:  {path}")

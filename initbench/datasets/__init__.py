@@ -1,0 +1,34 @@
+"""The catalogue of data sets, and of what is done to their images before a network sees them.
+
+An entry is made without reading anything; `DataSet.load` reads it into a `Data`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from initbench.core.catalogue import Catalogue
+from initbench.datasets.embedded import digits
+from initbench.datasets.preparation import PREPARATIONS, Preparation
+from initbench.datasets.record import Data, DataSet
+from initbench.datasets.vision import cifar, emnist, idx_files
+
+__all__ = ["DATASETS", "PREPARATIONS", "Data", "DataSet", "Preparation"]
+
+DATASETS: Catalogue[DataSet] = Catalogue("data set")
+_register = DATASETS.register
+
+_register("digits", summary="Handwritten digits: 1,797 images of 8 x 8, the last 360 for test. Needs no files.",
+          source="Alpaydin & Kaynak 1998, as in scikit-learn")(digits)  # fmt: skip
+
+for _name, _family, _torchvision_class, _summary, _source in (
+    ("mnist", idx_files, "MNIST", "Handwritten digits: 70,000 images of 28 x 28.", "LeCun et al. 1998"),
+    ("fashion_mnist", idx_files, "FashionMNIST", "Clothes: 70,000 images of 28 x 28.", "Xiao et al. 2017"),
+    ("kmnist", idx_files, "KMNIST", "Cursive Japanese: 70,000 images of 28 x 28.", "Clanuwat et al. 2018"),
+    ("cifar10", cifar, "CIFAR10", "Photographs of 10 kinds: 60,000 of 3 x 32 x 32.", "Krizhevsky 2009"),
+    ("cifar100", cifar, "CIFAR100", "Photographs of 100 kinds: 60,000 of 3 x 32 x 32.", "Krizhevsky 2009"),
+):
+    _register(_name, summary=_summary, source=_source)(partial(_family, _name, _torchvision_class))
+
+_register("emnist", summary="Handwritten letters and digits: 28 x 28, transposed; split=balanced or one of five more.",
+          source="Cohen et al. 2017")(emnist)  # fmt: skip

@@ -1,0 +1,94 @@
+"""What is put into a network that is measured and not trained: a batch for each seed, and its moments for the theory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from initbench.core.catalogue import Catalogue
+from initbench.core.errors import UsageError
+from initbench.core.randomness import generator
+from initbench.core.records import InputMoments
+
+
+class Inputs(Protocol):
+    """A source of batches."""
+
+    def batch(self, seed: int, size: int, features: int) -> Tensor:
+        """`size features`, float32 on the CPU: the same for everyone who asks for this seed."""
+
+    def moments(self, seeds: int, size: int) -> InputMoments:
+        """What theory needs of the batches of seeds 0 to `seeds` - 1."""
+
+
+SYNTHETIC: Catalogue[GaussianInputs] = Catalogue("input")
+"""Inputs that are drawn and not read; data sets are the others."""
+
+
+@dataclass(frozen=True)
+class GaussianInputs:
+    """x_b = sqrt(q) (sqrt(c) u + sqrt(1 - c) e_b), u and e_b i.i.d. N(0, 1): E[x²] = q, cosine c between any two."""
+
+    second_moment: float = 1.0
+    cosine: float = 0.0
+    spec: str = ""
+
+    def batch(self, seed: int, size: int, features: int) -> Tensor:
+        """As in `Inputs`; batches of two sizes are unrelated."""
+        draws = torch.randn(size + 1, features, generator=generator(seed, "input", size, features))
+        mixed = draws[:1] * self.cosine**0.5 + draws[1:] * (1 - self.cosine) ** 0.5
+        return mixed * self.second_moment**0.5
+
+    def moments(self, seeds: int, size: int) -> InputMoments:  # noqa: ARG002  (those of the distribution)
+        """The distribution's own, not the draws'."""
+        return InputMoments((self.second_moment,), self.cosine)
+
+
+@dataclass(frozen=True, eq=False)
+class SampledInputs:
+    """Rows of a data set, `samples features`, already prepared."""
+
+    images: Tensor
+
+    def batch(self, seed: int, size: int, features: int) -> Tensor:
+        """Distinct rows. Raises `UsageError` if there are fewer than `size`, or of another length."""
+        if features != self.images.shape[1]:
+            raise UsageError(f"a network with {features} inputs cannot take data of {self.images.shape[1]} features")
+        if size > len(self.images):
+            raise UsageError(f"a batch of {size} is more than the {len(self.images)} inputs of the data set")
+        return self.images[torch.randperm(len(self.images), generator=generator(seed, "input", size))[:size]]
+
+    def moments(self, seeds: int, size: int) -> InputMoments:
+        """Measured on the very batches: each input's E[x²] (in at most `GROUPS` groups), and the mean cosine."""
+        batches = torch.stack([self.batch(seed, size, self.images.shape[1]) for seed in range(seeds)]).double()
+        squares = batches.square().mean(dim=2).flatten()
+        if len(squares) > GROUPS:
+            # each length stands in the list GROUPS times, so that it falls apart into groups of one size
+            squares = squares.sort().values.repeat_interleave(GROUPS).view(GROUPS, -1).mean(dim=1)
+        return InputMoments(tuple(squares.tolist()), _mean_cosine(batches), gaussian=False)
+
+
+def _mean_cosine(batches: Tensor) -> float:
+    """The mean over batches of the mean cosine over a batch's pairs, `batches size features`; 0 without a pair."""
+    unit = torch.nn.functional.normalize(batches, dim=2)
+    pairs = batches.shape[1] * (batches.shape[1] - 1)
+    together = unit.sum(dim=1).square().sum(dim=1) - unit.square().sum(dim=(1, 2))
+    return float(together.mean()) / pairs if pairs else 0.0
+
+
+GROUPS = 64
+"""Neighbouring lengths are summed up by their mean: enough for the theory's mean over inputs of different length."""
+
+
+@SYNTHETIC.register("gaussian", summary="Independent features with a chosen E[x²] and cosine between inputs.",
+                    formula="x_b = sqrt(q) (sqrt(c) u + sqrt(1 - c) e_b), u and e_b i.i.d. N(0, 1)", source="-")  # fmt: skip
+def gaussian(second_moment: float = 1.0, cosine: float = 0.0) -> GaussianInputs:
+    """Raises `UsageError` for moments that no batch can have."""
+    if second_moment <= 0:
+        raise UsageError(f"the input's second moment must be above 0, not {second_moment:g}")
+    if not 0 <= cosine <= 1:
+        raise UsageError(f"the input's cosine must be from 0 to 1, not {cosine:g}")
+    return GaussianInputs(second_moment, cosine)

@@ -1,0 +1,1 @@
+"""For which cells, and remembered: studies, plans, the store."""

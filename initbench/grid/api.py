@@ -1,0 +1,46 @@
+"""The functions of `import initbench`: options in, tables out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from initbench.engine import device as devices
+from initbench.grid.variance import measure, predictions
+from initbench.grid.variance_study import open_inputs, resolve
+
+
+def predict(
+    *, laws: Sequence[str] = (), data_root: str | Path | None = None, download: bool = False, **options: Any
+) -> pd.DataFrame:
+    """What theory says of every pairing, a row per init, activation, law and layer; no sampling.
+
+    `options` are those of `resolve`: init, activation, depth, width or widths, bias_variance, input, ... Raises
+    `UsageError` for what cannot be.
+
+    >>> predict(init="he_normal", activation="relu", depth=20, width=512, laws=["mean_field"]).chi.iloc[0]
+    np.float64(1.0)
+    """
+    study = resolve(**options)
+    moments = open_inputs(study, _path(data_root), download).moments(study.seeds, study.batch)
+    return predictions(study, moments, laws)
+
+
+def propagate(
+    *, data_root: str | Path | None = None, download: bool = False, device: str = "auto", **options: Any
+) -> pd.DataFrame:
+    """What deep MLPs do, a row per init, activation, seed and layer: the columns of `initbench list columns`.
+
+    `options` are those of `resolve`. Raises `UsageError` for what cannot be.
+    """
+    study, there = resolve(**options), devices.resolve(device)
+    inputs = open_inputs(study, _path(data_root), download)
+    seeds = [measure(study, inputs, seed, there)["layers"] for seed in range(study.seeds)]
+    return pd.concat(seeds, ignore_index=True)
+
+
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given)

@@ -1,0 +1,64 @@
+"""Carry out a study into a results folder, going on where an earlier run stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from initbench.engine import device as devices
+from initbench.grid import provenance
+from initbench.grid.plan import plan
+from initbench.grid.store import Store
+from initbench.grid.variance import measure, predictions
+from initbench.grid.variance_study import VarianceStudy, open_inputs
+
+
+def run_variance(
+    study: VarianceStudy,
+    out: Path,
+    *,
+    data_root: Path | None = None,
+    download: bool = False,
+    device: str = "auto",
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Store:
+    """The tables `layers`, `histograms` and `predictions` of `study` in `out`.
+
+    Each seed is kept as soon as it is done, and a finished one is not computed again. `progress` is called with the
+    networks done and their number. Raises `UsageError` for what cannot be, before anything is written.
+    """
+    there = devices.resolve(device)
+    networks = plan(study).networks
+    inputs = open_inputs(study, data_root, download)
+    inputs.batch(0, study.batch, study.widths[0])  # data that does not fit is told before the folder is made
+    store = Store(out, study.as_toml(), provenance.versions())
+    if store.finished:
+        return store
+    started, clock = datetime.now(UTC), time.perf_counter()
+    done = 0
+
+    def count(just_done: int) -> None:
+        nonlocal done
+        done += just_done
+        progress(done, networks * study.seeds)
+
+    for seed in range(study.seeds):
+        part = f"seed{seed:06d}"
+        if store.has(part):
+            count(networks)
+        else:
+            store.write_part(part, measure(study, inputs, seed, there, count))
+    predicted = predictions(study, inputs.moments(study.seeds, study.batch))
+    store.finish(
+        {"predictions": predicted},
+        {
+            "versions": provenance.versions(),
+            "commit": provenance.commit(),
+            "device": devices.describe(there),
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - clock, 3),
+        },
+    )
+    return store

@@ -1,0 +1,113 @@
+"""A variance study carried out: what theory predicts, and what networks do, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from initbench.activations import ACTIVATIONS
+from initbench.core.errors import UsageError
+from initbench.core.records import InputMoments
+from initbench.datasets.inputs import Inputs
+from initbench.engine.propagate import propagate
+from initbench.engine.stack import draw_weights
+from initbench.grid.plan import plan
+from initbench.grid.variance_study import VarianceStudy
+from initbench.initializers import INITIALIZERS
+from initbench.theory.laws import LAWS
+from initbench.theory.laws import predict as predict_law
+from initbench.theory.rows import PREDICTED
+
+Progress = Callable[[int], None]
+
+LAYERS = ("init", "activation", "seed", "layer", "fan_in", "fan_out", "weight_variance", "z_second_moment", "z_mean",
+          "z_variance", "z_variance_batch", "z_variance_units", "a_second_moment", "a_mean", "a_variance",
+          "a_variance_batch", "cosine", "grad_z_second_moment", "grad_a_second_moment", "grad_w_second_moment",
+          "update_ratio", "saturated_fraction", "dead_fraction")  # fmt: skip
+HISTOGRAMS = ("init", "activation", "layer", "quantity", "low", "high", "density")
+BINS, REACH = 81, 4.0
+PREDICTIONS = ("init", "activation", "law", "layer", "fan_in", "fan_out", "weight_variance", *PREDICTED, "note")
+
+
+def predictions(study: VarianceStudy, moments: InputMoments, laws: Sequence[str] = ()) -> pd.DataFrame:
+    """The table `predictions`: a row per init, activation, law, layer. No sampling.
+
+    A pairing that cannot be has rows without values and a note that says why; raises `UsageError` if none can be.
+    """
+    chosen = [LAWS.make(law) for law in (laws or LAWS.defaults)]
+    rows: list[dict[str, Any]] = []
+    refusals: list[str] = []
+    for init, name in study.pairings:
+        activation = ACTIVATIONS.make(name)
+        try:
+            promises = INITIALIZERS.make(init).promises(activation, study.network)
+        except UsageError as reason:
+            refusals.append(str(reason))
+            told = [{**asdict(layer), "layer": layer.index, "note": str(reason)} for layer in study.network.layers]
+            rows += [{"init": init, "activation": name, "law": law.spec, **row} for law in chosen for row in told]
+            continue
+        for law in chosen:
+            made = predict_law(law, activation, promises, moments)
+            rows += [{"init": init, "activation": name, "law": law.spec, **row} for row in made]
+    if len(refusals) == len(study.pairings):
+        raise UsageError(refusals[0])
+    return pd.DataFrame(rows, columns=list(PREDICTIONS))
+
+
+def measure(
+    study: VarianceStudy, inputs: Inputs, seed: int, device: torch.device, progress: Progress = lambda _: None
+) -> dict[str, pd.DataFrame]:
+    """One seed's rows of the table `layers`, and, for seed 0, of `histograms`.
+
+    `progress` is called with the number of networks just done.
+    """
+    batch = inputs.batch(seed, study.batch, study.widths[0]).to(device)
+    layers: list[dict[str, Any]] = []
+    shapes: list[dict[str, Any]] = []
+    for bases, stacks in plan(study).rounds:
+        draws = {basis.name: draw_weights(basis, study.network, seed, device) for basis in bases}
+        for planned in stacks:
+            seen = Histograms(study.network.depth) if seed == 0 else None
+            measured = propagate(planned.stack, draws, batch, seed, seen)
+            for number, (pairings, rows) in enumerate(zip(planned.answers, measured, strict=True)):
+                for init, activation in pairings:
+                    who = {"init": init, "activation": activation}
+                    layers += [{**who, "seed": seed, **asdict(layer), "layer": layer.index, **row}
+                               for layer, row in zip(study.network.layers, rows, strict=True)]  # fmt: skip
+                    shapes += [{**who, **row} for row in (seen.rows(number) if seen else ())]
+            progress(len(planned.answers))
+    tables = {"layers": pd.DataFrame(layers, columns=list(LAYERS))}
+    return tables | ({"histograms": pd.DataFrame(shapes, columns=list(HISTOGRAMS))} if seed == 0 else {})
+
+
+class Histograms:
+    """Densities of activations and gradients at a few layers, for figures like Glorot & Bengio's 6 and 7.
+
+    Bins are in units of each tensor's root mean square, so that they fit at any scale; rows are in true units.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self._layers = {round(number) for number in np.linspace(0, depth - 1, 5)}
+        self._densities: dict[tuple[int, int, str], tuple[Tensor, float]] = {}
+
+    def __call__(self, member: int, number: int, quantity: str, tensor: Tensor) -> None:
+        if number in self._layers:
+            size = float(tensor.double().square().mean().sqrt())
+            shape = torch.histc(tensor.double() / size, bins=BINS, min=-REACH, max=REACH) if 0 < size < np.inf else None
+            if shape is not None:
+                self._densities[member, number, quantity] = (shape.cpu() / tensor.numel(), size)
+
+    def rows(self, member: int) -> Iterator[dict[str, Any]]:
+        """The rows of one member of the stack."""
+        edges = np.linspace(-REACH, REACH, BINS + 1)
+        for (who, number, quantity), (share, size) in self._densities.items():
+            if who == member:
+                for low, high, part in zip(edges[:-1] * size, edges[1:] * size, share.tolist(), strict=True):
+                    yield {"layer": number + 1, "quantity": quantity, "low": low, "high": high,
+                           "density": part / (high - low)}  # fmt: skip

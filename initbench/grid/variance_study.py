@@ -1,0 +1,168 @@
+"""A study of propagation: which pairings, on which network, with which input and how often."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from initbench.activations import ACTIVATIONS
+from initbench.core.catalogue import Catalogue, did_you_mean
+from initbench.core.errors import UsageError
+from initbench.core.records import Network
+from initbench.datasets import DATASETS, PREPARATIONS
+from initbench.datasets.inputs import SYNTHETIC, Inputs, SampledInputs
+from initbench.initializers import INITIALIZERS
+
+DEPTH, WIDTH = 20, 512
+DEEPEST = 100_000
+
+
+@dataclass(frozen=True)
+class VarianceStudy:
+    """All that decides the numbers, in canonical form; `resolve` makes it from what a user gives."""
+
+    init: tuple[str, ...]
+    activation: tuple[str, ...]
+    widths: tuple[int, ...]
+    bias_variance: float
+    input: str
+    normalization: str
+    seeds: int
+    batch: int
+
+    @property
+    def network(self) -> Network:
+        """The shape that all pairings share."""
+        return Network(self.widths, self.bias_variance)
+
+    @property
+    def pairings(self) -> list[tuple[str, str]]:
+        """Initializer and activation, in the order of the tables."""
+        return [(init, activation) for init in self.init for activation in self.activation]
+
+    def as_toml(self) -> dict[str, Any]:
+        """What study.toml holds."""
+        return {"kind": "variance", **{name: _listed(value) for name, value in asdict(self).items()}}
+
+
+def resolve(
+    *,
+    init: str | Sequence[str] = (),
+    activation: str | Sequence[str] = (),
+    depth: int | None = None,
+    width: int | None = None,
+    widths: Sequence[int] | None = None,
+    bias_variance: float = 0.0,
+    input: str = "gaussian",  # noqa: A002  (the name of the option and of the column)
+    input_second_moment: float | None = None,
+    input_cosine: float | None = None,
+    normalization: str = "standardize",
+    seeds: int = 10,
+    batch: int = 128,
+) -> VarianceStudy:
+    """The study that these options mean, nothing read yet. Raises `UsageError` for any that cannot be."""
+    _require(seeds >= 1, f"seeds must be at least 1, not {seeds}")
+    _require(batch >= 1, f"batch must be at least 1, not {batch}")
+    _require(0 <= bias_variance < math.inf, f"bias variance must be 0 or more, not {bias_variance:g}")
+    chosen = {"second_moment": input_second_moment, "cosine": input_cosine}
+    synthetic = _is_synthetic(input)
+    source = _synthetic(input, chosen) if synthetic else _data_set(input, chosen)
+    shape = _shape(depth, width, widths, None if synthetic else DATASETS.make(input).features)
+    _require_memory(shape, batch)
+    return VarianceStudy(
+        init=_canonical(INITIALIZERS, init),
+        activation=_canonical(ACTIVATIONS, activation),
+        widths=shape,
+        bias_variance=float(bias_variance),
+        input=source,
+        normalization="none" if synthetic else PREPARATIONS.canonical(normalization),
+        seeds=seeds,
+        batch=batch,
+    )
+
+
+def open_inputs(study: VarianceStudy, data_root: Path | None = None, download: bool = False) -> Inputs:
+    """The study's input, read from `data_root` where it is a data set."""
+    if _is_synthetic(study.input):
+        return SYNTHETIC.make(study.input)
+    images = DATASETS.make(study.input).load(data_root, download).train_images
+    return SampledInputs(PREPARATIONS.make(study.normalization).fit(images)(images))
+
+
+def _canonical(catalogue: Catalogue[Any], given: str | Sequence[str]) -> tuple[str, ...]:
+    """Canonical specs without repetition, in the order given; the catalogue's defaults if none is."""
+    specs = [given] if isinstance(given, str) else list(given) or catalogue.defaults
+    for spec in specs:
+        catalogue.make(spec)  # parameters out of range are told now
+    return tuple(dict.fromkeys(catalogue.canonical(spec) for spec in specs))
+
+
+def _is_synthetic(spec: str) -> bool:
+    return spec.partition("(")[0].strip() in SYNTHETIC
+
+
+def _synthetic(spec: str, chosen: dict[str, float | None]) -> str:
+    """The canonical spec of a synthetic input with the options' moments put in."""
+    told = ", ".join(f"{key}={value!r}" for key, value in chosen.items() if value is not None)
+    if told and "(" in spec:
+        raise UsageError(f"the input '{spec}' already says its moments; give them there or as options, not both")
+    full = f"{spec}({told})" if told else spec
+    SYNTHETIC.make(full)
+    return SYNTHETIC.canonical(full)
+
+
+def _data_set(spec: str, chosen: dict[str, float | None]) -> str:
+    known = [entry.name for entry in (*SYNTHETIC, *DATASETS)]
+    if spec.partition("(")[0].strip() not in DATASETS:
+        raise UsageError(f"unknown input '{spec}'{did_you_mean(spec, known)}")
+    if any(value is not None for value in chosen.values()):
+        raise UsageError(f"the input '{spec}' has a second moment and a cosine of its own; choose them for gaussian")
+    return DATASETS.canonical(spec)
+
+
+def _shape(depth: int | None, width: int | None, widths: Sequence[int] | None, features: int | None) -> tuple[int, ...]:
+    """The widths from the input to the last hidden layer. `features` is what the data has, None where it adapts."""
+    if widths is None:
+        depth, width = DEPTH if depth is None else depth, WIDTH if width is None else width
+        _require(depth >= 1, f"depth must be at least 1, not {depth}")
+        _require(width >= 1, f"width must be at least 1, not {width}")
+        _require(depth <= DEEPEST, f"depth must be at most {DEEPEST}, not {depth}")
+        return (width if features is None else features, *[width] * depth)
+    _require(width is None, "give --width or --widths, not both")
+    _require(len(widths) >= 2, "widths need at least two numbers: the input's and one hidden layer's")
+    _require(min(widths) >= 1, f"every width must be at least 1, not {min(widths)}")
+    _require(
+        depth in (None, len(widths) - 1),
+        f"{len(widths)} widths make {len(widths) - 1} hidden layers, not the depth {depth} that was given",
+    )
+    _require(
+        features in (None, widths[0]),
+        f"the first width is the input's: the data has {features} features, not {widths[0]}",
+    )
+    return tuple(widths)
+
+
+def _require_memory(widths: tuple[int, ...], batch: int) -> None:
+    """Refuse what cannot fit before anything is allocated: the weights of one draw and what one network leaves."""
+    weights = sum(a * b for a, b in itertools.pairwise(widths))
+    needed = 4 * (2 * weights + 6 * batch * sum(widths) + 2 * batch**2 * len(widths))
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    _require(
+        needed <= there,
+        f"a network of these widths with batch {batch} needs {needed / 2**30:,.1f} GiB; this machine has"
+        f" {there / 2**30:,.1f}",
+    )
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UsageError(message)

@@ -1,0 +1,121 @@
+"""Growth, words and causes, from frames made by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from initbench.analysis.growth import growth, measured, predicted
+from initbench.analysis.verdicts import WORDS, summary, verdicts
+
+DEPTH = 11
+LAYERS = np.arange(1, DEPTH + 1)
+
+
+def layers_of(z, grad, seeds=1, **facts):
+    """The table `layers` of one pairing; `z` and `grad` are a number a layer, or `seed -> ` such."""
+    columns = {"init": "he", "activation": "relu", "dead_fraction": 0.0, "saturated_fraction": 0.5, **facts}
+    of = [(z(seed), grad(seed)) if callable(z) else (z, grad) for seed in range(seeds)]
+    return pd.concat([
+        pd.DataFrame({"seed": seed, "layer": LAYERS, "z_second_moment": forward, "grad_z_second_moment": backward,
+                      "z_variance_units": np.asarray(forward) * facts.pop("units", 1.0), **columns})
+        for seed, (forward, backward) in enumerate(of)
+    ])  # fmt: skip
+
+
+def predictions_of(z, grad, gain=2.0, chi=1.0, note=""):
+    return pd.DataFrame({"init": "he", "activation": "relu", "law": "mean_field", "layer": LAYERS, "fan_in": 100,
+                         "weight_variance": gain / 100, "z_second_moment": z, "grad_z_second_moment": grad,
+                         "chi": chi, "note": note})  # fmt: skip
+
+
+def words_of(layers, predictions):
+    table = verdicts(layers, predictions).set_index("direction")
+    return table.word.to_dict(), table.cause.to_dict()
+
+
+def test_growth_is_log10_of_the_factor_per_layer_in_the_direction_of_travel():
+    halving = 0.5**LAYERS
+    assert growth(halving, LAYERS, "forward") == pytest.approx(np.log10(0.5))
+    assert growth(halving, LAYERS, "backward") == pytest.approx(np.log10(2.0))
+
+
+def test_growth_is_taken_where_the_moment_is_known():
+    halving = np.where(LAYERS > 6, np.nan, 0.5**LAYERS)
+    assert growth(halving, LAYERS, "forward") == pytest.approx(np.log10(0.5))
+    assert growth(np.where(LAYERS > 6, 0.0, 0.5**LAYERS), LAYERS, "forward") == pytest.approx(np.log10(0.5))
+    for empty in (np.zeros(DEPTH), np.full(DEPTH, np.nan), np.where(LAYERS == 3, 1.0, 0.0)):
+        assert np.isnan(growth(empty, LAYERS, "forward"))
+
+
+def test_measured_growth_is_that_of_the_mean_with_a_jackknife_error():
+    factors = np.array([0.5, 1.0, 4.0])
+    table = measured(layers_of(lambda s: factors[s] ** LAYERS, lambda _: np.ones(DEPTH), seeds=3), "forward")
+
+    def of_mean(chosen):
+        first, last = np.mean(chosen), np.mean(chosen**DEPTH)
+        return (np.log10(last) - np.log10(first)) / (DEPTH - 1)
+
+    left_out = [of_mean(np.delete(factors, i)) for i in range(3)]
+    assert table.measured_growth[0] == pytest.approx(of_mean(factors))
+    assert table.measured_growth_se[0] == pytest.approx(np.sqrt(2 / 3 * np.sum((left_out - np.mean(left_out)) ** 2)))
+    assert table.seeds[0] == 3
+
+
+def test_predicted_growth_is_that_of_one_law():
+    frame = predictions_of(2.0**LAYERS, np.ones(DEPTH))
+    other = frame.assign(law="linear", z_second_moment=3.0**LAYERS)
+    both = pd.concat([frame, other])
+    assert predicted(both, "forward").predicted_growth[0] == pytest.approx(np.log10(2))
+    assert predicted(both, "forward", law="linear").predicted_growth[0] == pytest.approx(np.log10(3))
+
+
+ONE = np.ones(DEPTH)
+
+
+@pytest.mark.parametrize(
+    ("z", "grad", "facts", "expected"),
+    [
+        (ONE, ONE, {}, ("stable", "stable")),
+        (1.5**LAYERS, ONE, {}, ("stable", "stable")),  # 10 layers of 0.176: below two decades
+        (1.6**LAYERS, ONE, {}, ("exploding", "stable")),
+        (0.5**LAYERS, 0.5 ** LAYERS[::-1], {}, ("vanishing", "vanishing")),
+        (ONE, 2.0 ** LAYERS[::-1], {}, ("stable", "exploding")),
+        (ONE, ONE, {"saturated_fraction": 0.8}, ("saturated", "stable")),
+        (ONE, ONE, {"dead_fraction": 0.6}, ("dead", "stable")),
+        (ONE, ONE, {"units": 1e-12}, ("symmetric", "symmetric")),
+        (np.zeros(DEPTH), np.zeros(DEPTH), {}, ("dead", "dead")),
+        (ONE, np.where(LAYERS < 5, np.nan, 1.0), {}, ("stable", "vanishing")),
+    ],
+)
+def test_words(z, grad, facts, expected):
+    words, causes = words_of(layers_of(z, grad, **facts), predictions_of(ONE, ONE))
+    assert (words["forward"], words["backward"]) == expected
+    assert all(causes[direction] != "" or words[direction] == "stable" for direction in words)
+
+
+def test_causes_name_the_number_at_fault():
+    _, causes = words_of(layers_of(0.5**LAYERS, 0.5 ** LAYERS[::-1]), predictions_of(ONE, ONE, gain=1.0, chi=0.5))
+    assert causes == {
+        "forward": "E[z²] ×0.5 a layer; n·Var(w) = 1",
+        "backward": "gradient² ×0.5 a layer; chi = 0.5",
+    }
+
+
+def test_a_pairing_without_networks_is_impossible_and_says_why():
+    empty = layers_of(ONE, ONE).iloc[:0]
+    table = verdicts(empty, predictions_of(np.nan, np.nan, note="there is no critical point"))
+    assert list(table.word) == ["impossible"] * 2
+    assert list(table.cause) == ["there is no critical point"] * 2
+    assert list(table.seeds) == [0, 0]
+
+
+def test_the_summary_shows_the_more_severe_word():
+    table = verdicts(layers_of(0.5**LAYERS, 2.0 ** LAYERS[::-1]), predictions_of(ONE, ONE))
+    (row,) = summary(table).to_dict("records")
+    assert (row["word"], row["cause"]) == ("exploding", "gradient² ×2 a layer; chi = 1")
+    assert row["forward_growth"] == pytest.approx(np.log10(0.5))
+
+
+def test_severities_order_all_words():
+    severities = [WORDS.make(entry.name).severity for entry in WORDS]
+    assert sorted(severities) == list(range(len(severities)))
