@@ -37,7 +37,7 @@ def test_value_and_slope_keep_the_dtype_and_leave_the_input_alone(spec):
     with torch.no_grad():
         value, slope = activation.value_and_slope(z)
     assert (value.dtype, slope.dtype, value.shape, slope.shape) == (z.dtype, z.dtype, z.shape, z.shape)
-    assert not (value.requires_grad or slope.requires_grad or z.requires_grad)
+    assert not any(tensor.requires_grad for tensor in (value, slope, z))
     assert torch.equal(z, before)
     away = [i for i, x in enumerate(z[0]) if all(abs(float(x) - kink) > 1e-5 for kink in activation.kinks)]
     np.testing.assert_allclose(value[0, away], activation.value(z.double().numpy())[0, away], rtol=2e-5, atol=1e-6)
@@ -127,6 +127,11 @@ def test_a_constant_is_an_activation():
     value, slope = constant.value_and_slope(torch.linspace(-1, 1, 5))
     assert (value.tolist(), slope.tolist()) == ([2.0] * 5, [0.0] * 5)
     assert (constant.at_zero, constant.slopes_at_zero, constant.steepest) == (2.0, (0.0, 0.0), 0.0)
+
+
+def test_a_slope_that_shrinks_to_zero_is_zero_there():
+    """The squared rectifier: no kink in its slope, and none to divide by."""
+    assert Activation(lambda z: z.clamp(min=0) ** 2, kinks=(0.0,), flat=True).slopes_at_zero == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("alpha", [0, -1.5])

@@ -1,6 +1,7 @@
 """Critical points: published values, and both fixed-point equations put to an independent integrator."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -28,8 +29,7 @@ def expect(function, q, kinks):
     def integrand(z):
         return float(function(np.array([z]))[0]) * math.exp(-z * z / (2 * q))
 
-    pieces = [quad(integrand, low, high, epsrel=1e-12, epsabs=1e-13 * size)
-              for low, high in zip(cuts, cuts[1:], strict=False)]  # fmt: skip
+    pieces = [quad(integrand, *ends, epsrel=1e-12, epsabs=1e-13 * size) for ends in pairwise(cuts)]
     return sum(piece for piece, _ in pieces) / (deviation * math.sqrt(2 * math.pi))
 
 
@@ -115,7 +115,7 @@ def test_without_bias_the_critical_variance_is_read_at_zero(spec, weight_varianc
 def test_sin_with_bias_equals_its_closed_form():
     """E[sin²] / E[cos²] = tanh(q), so q* - tanh(q*) = sigma_b² and sigma_w² = 2 / (1 + exp(-2 q*))."""
     for bias_variance in (1e-3, 0.05, 1.0, 20.0):
-        q = brentq(lambda q, b=bias_variance: q - math.tanh(q) - b, 1e-9, 100, xtol=1e-15)
+        q = brentq(lambda q, b: q - math.tanh(q) - b, 1e-9, 100, args=(bias_variance,), xtol=1e-15)
         point = critical(ACTIVATIONS.make("sin"), bias_variance)
         assert point.q == pytest.approx(q, rel=1e-9)
         assert point.weight_variance == pytest.approx(2 / (1 + math.exp(-2 * q)), rel=1e-9)
@@ -123,11 +123,12 @@ def test_sin_with_bias_equals_its_closed_form():
 
 def test_erf_with_bias_equals_its_closed_form():
     """The arcsine kernel at c = 1 and its derivative."""
-    for bias_variance in (1e-3, 0.05, 1.0):
-        def excess(q, b=bias_variance):
-            return math.asin(2 * q / (1 + 2 * q)) * math.sqrt(1 + 4 * q) / 2 + b - q
 
-        q = brentq(excess, 1e-6, 1e3, xtol=1e-15)
+    def excess(q, bias_variance):
+        return math.asin(2 * q / (1 + 2 * q)) * math.sqrt(1 + 4 * q) / 2 + bias_variance - q
+
+    for bias_variance in (1e-3, 0.05, 1.0):
+        q = brentq(excess, 1e-6, 1e3, args=(bias_variance,), xtol=1e-15)
         point = critical(ACTIVATIONS.make("erf"), bias_variance)
         assert point.q == pytest.approx(q, rel=1e-9)
         assert point.weight_variance == pytest.approx(math.pi / 4 * math.sqrt(1 + 4 * q), rel=1e-9)
@@ -165,6 +166,6 @@ def test_where_there_is_none_the_reason_is_told(spec, bias_variance, why):
 
 def test_a_function_that_is_flat_at_zero_has_no_point_there():
     """A dead zone: phi'(0) = 0, so no weight variance gives chi_1 = 1 at q = 0."""
-    dead = Activation(lambda z: (z - z.clamp(-1, 1)), kinks=(-1.0, 1.0), flat=True, spec="dead_zone")
+    dead = Activation(lambda z: z - z.clamp(-1, 1), kinks=(-1.0, 1.0), flat=True, spec="dead_zone")
     point = point_or_none(dead, 0.0)
     assert point is None or point.q > 0

@@ -1,6 +1,7 @@
 """The moments of an activation: closed forms against quadrature, small variances, and what is called "the gain"."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def normal_expectation(function, kinks):
     cuts = [-12.0, *sorted({0.0, *kinks}), 12.0]
     pieces = [
         quad(lambda z: float(function(np.array([z]))[0]) * math.exp(-z * z / 2), low, high, epsabs=1e-14, epsrel=1e-13)
-        for low, high in zip(cuts, cuts[1:], strict=False)
+        for low, high in pairwise(cuts)
     ]
     return sum(piece for piece, _ in pieces) / math.sqrt(2 * math.pi)
 
@@ -60,7 +61,7 @@ def test_a_variance_is_never_negative_and_never_more_than_the_second_moment(name
 
 @pytest.mark.parametrize("name", NAMES)
 def test_small_variances_keep_their_digits(name):
-    """For q -> 0, Var[phi] = q (l² + r²)/2 - q (r - l)²/(2 pi), the slopes being those at 0; phi(0) may be far from 0."""
+    """For q -> 0, Var[phi] = q (l² + r²)/2 - q (r - l)²/(2 pi) with the slopes at 0, whatever phi(0)."""
     activation = ACTIVATIONS.make(name)
     left, right = one_sided_slopes(activation)
     share = (left**2 + right**2) / 2 - (right - left) ** 2 / (2 * math.pi)

@@ -61,7 +61,8 @@ class Activation:
     @cached_property
     def slopes_at_zero(self) -> tuple[float, float]:
         """phi'(0-) and phi'(0+): equal where phi has a derivative at 0."""
-        left, right = self.slope(np.array([-1e-100, 1e-100]))
+        slopes = self.slope(np.array([-1e-100, 1e-100]))
+        left, right = np.where(np.abs(slopes) < 1e-40, 0.0, slopes)  # what shrinks with z, as z², is 0 at 0
         return float(left), float(right)
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ def predictions(study: VarianceStudy, moments: InputMoments, laws: Sequence[str]
     A pairing that cannot be has rows without values and a note that says why; raises `UsageError` if none can be.
     """
     chosen = [LAWS.make(law) for law in (laws or LAWS.defaults)]
+    law_rows = lru_cache(None)(predict_law)  # initializers that promise the same are predicted once
     rows: list[dict[str, Any]] = []
     refusals: list[str] = []
     for init, name in study.pairings:
@@ -53,7 +55,7 @@ def predictions(study: VarianceStudy, moments: InputMoments, laws: Sequence[str]
             rows += [{"init": init, "activation": name, "law": law.spec, **row} for law in chosen for row in told]
             continue
         for law in chosen:
-            made = predict_law(law, activation, promises, moments)
+            made = law_rows(law, activation, tuple(promises), moments)
             rows += [{"init": init, "activation": name, "law": law.spec, **row} for row in made]
     if len(refusals) == len(study.pairings):
         raise UsageError(refusals[0])

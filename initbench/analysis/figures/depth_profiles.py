@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +15,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from initbench.analysis.figures import style
+from initbench.analysis.growth import DIRECTIONS
 
 KEYS = ["init", "activation", "layer"]
 LAW = "mean_field"
-STEEPEST = 4.0
-"""The axis ends where a factor of 4 a layer, up or down from 1, would end: the well-known failures stay inside."""
+STEEPEST, LEAST, MOST = 4.0, 6, 300
+"""The axis ends with the data, or where a factor of 4 a layer would (within 6 to 300 decades): there the well-known
+failures are still seen, and the others do not flatten them."""
 THEORY: dict[str, Any] = {"color": "black", "linestyle": (0, (1, 1.5)), "linewidth": 0.9, "zorder": 3}
 
 
@@ -25,36 +29,36 @@ THEORY: dict[str, Any] = {"color": "black", "linestyle": (0, (1, 1.5)), "linewid
 class Quantity:
     """What one direction shows, and the side on which its curves leave the lower corner free."""
 
-    column: str
     title: str
     axis: str
-    free: float
+    free: str
 
 
 QUANTITIES = {
-    "forward": Quantity("z_second_moment", "Forward: scale of the pre-activations z by layer", "mean of z²", 0.03),
+    "forward": Quantity("Forward: scale of the pre-activations z by layer", "mean of z²", "left"),
     "backward": Quantity(
-        "grad_z_second_moment",
         "Backward: scale of the gradients at z by layer (they travel from right to left)",
         "mean of (∂loss/∂z)²",
-        0.97,
+        "right",
     ),
 }
 
 
 def summary(layers: pd.DataFrame, predictions: pd.DataFrame, direction: str) -> pd.DataFrame:
-    """What the figure draws: a row per init, activation, layer, from the tables `layers` and `predictions`.
+    """What the figure draws: a row per init, activation, layer of the table `layers`, in the order of `predictions`.
 
     `direction` is ``forward`` (z_second_moment) or ``backward`` (grad_z_second_moment). ``mean``, ``low`` and ``high``
     are over the ``seeds``: the mean because theory predicts it, the whole range because seeds are heavy-tailed.
     All three are NaN where any seed's value is (beyond float64). ``theory`` is the mean-field law's value.
     """
-    column = QUANTITIES[direction].column
+    column = DIRECTIONS[direction]
     groups = layers.groupby(KEYS, sort=False)
     measured = groups[column].agg(mean=_mean, low=_lowest, high=_highest, seeds="size")
-    measured["fan_out"] = groups["fan_out"].first()
+    measured = measured.assign(fan_out=groups["fan_out"].first()).reset_index()
     theory = predictions.loc[predictions["law"] == LAW, [*KEYS, column]].rename(columns={column: "theory"})
-    return measured.reset_index().merge(theory, on=KEYS, how="left").assign(direction=direction, quantity=column)
+    table = measured.merge(theory, on=KEYS, how="left").assign(direction=direction, quantity=column)
+    places = {key: {value: place for place, value in enumerate(predictions[key].unique())} for key in KEYS}
+    return table.sort_values(KEYS, key=lambda values: values.map(places[values.name]), ignore_index=True)
 
 
 def _mean(values: pd.Series) -> float:
@@ -77,7 +81,8 @@ def draw(summary: pd.DataFrame) -> Figure:
     activations = list(summary["activation"].unique())
     looks = style.looks(summary["init"])
     quantity = QUANTITIES[summary["direction"].iloc[0]]
-    rows, columns = style.grid_shape(len(activations))
+    columns = min(len(activations), 4)
+    rows = math.ceil(len(activations) / columns)
     height = max(2.5 * rows + 1.4, 0.22 * len(looks) + 2.0)
     figure = style.page(max(2.6 * columns + 2.6, 7.0), height, quantity.title, _caption(summary))
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
@@ -86,7 +91,7 @@ def draw(summary: pd.DataFrame) -> Figure:
         _panel(axes, summary[summary["activation"] == activation], looks)
         _note(axes, summary[summary["activation"] == activation], quantity.free)
         axes.set_title(style.label(activation))
-    style.outer_labels(grid, len(activations), "layer", quantity.axis)
+    _name_axes(grid, len(activations), quantity.axis)
     figure.legend(handles=_keys(looks), loc="outside right center", title="initializer", frameon=False)
     return figure
 
@@ -96,36 +101,49 @@ def _panel(axes: Axes, rows: pd.DataFrame, looks: dict[str, style.Look]) -> None
     step = max(1, rows["layer"].nunique() // 4)
     for place, (name, curve) in enumerate(rows.groupby("init", sort=False)):
         look, layer = looks[str(name)], curve["layer"]
+        mean, theory = (curve[line].where(curve[line] > 0) for line in ("mean", "theory"))  # a log axis has no 0
         axes.fill_between(layer, curve["low"], curve["high"], color=look.color, alpha=0.15, linewidth=0)
-        axes.plot(layer, curve["mean"], label=name, markevery=(place % step, step), **look.line)
-        axes.plot(layer, curve["theory"], label=f"{name}, {LAW}", **THEORY)
+        axes.plot(layer, mean, label=name, markevery=(place % step, step), **look.line)
+        axes.plot(layer, theory, label=f"{name}, {LAW}", **THEORY)
 
 
-def _note(axes: Axes, rows: pd.DataFrame, x: float) -> None:
-    """Name the initializers of which a log axis shows nothing."""
-    missing = [
-        f"{name}: {'exactly 0' if (curve['mean'] == 0).any() else 'beyond float64'}"
-        for name, curve in rows.groupby("init", sort=False)
-        if not (curve["mean"] > 0).any()
-    ]
+def _note(axes: Axes, rows: pd.DataFrame, side: str) -> None:
+    """Name the initializers that a log axis does not show in every layer."""
+    absent = {"exactly 0": rows["mean"] == 0, "beyond float64": rows["mean"].isna()}
+    names = {why: ", ".join(rows.loc[where, "init"].unique()) for why, where in absent.items() if where.any()}
+    lines = [textwrap.fill(f"{why}: {those}", 36) for why, those in names.items()]
     box = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}
-    side = "left" if x < 0.5 else "right"
-    axes.text(x, 0.03, "\n".join(missing), transform=axes.transAxes, size=8, color="0.3", ha=side, bbox=box)
+    x = 0.03 if side == "left" else 0.97
+    axes.text(x, 0.03, "\n".join(lines), ha=side, transform=axes.transAxes, size=8, color="0.3", bbox=box)
 
 
 def _scale(axes: Axes, summary: pd.DataFrame) -> None:
-    """The shared axes: whole layers; decades to where the data end, but no farther than `STEEPEST` goes."""
-    depth = summary["layer"].max()
-    drawn = summary[["mean", "low", "high", "theory"]].to_numpy(float)
-    decades = np.log10(drawn[np.isfinite(drawn) & (drawn > 0)], dtype=float)
-    reach = np.ceil(depth * np.log10(STEEPEST))
+    """The shared axes: whole layers, and whole decades with a tick at 1."""
+    depth = int(summary["layer"].max())
+    drawn = summary[["low", "high", "theory"]].to_numpy(float)
+    decades = np.log10(drawn[np.isfinite(drawn) & (drawn > 0)])
+    reach = np.clip(np.ceil(depth * np.log10(STEEPEST)), LEAST, MOST)
     low = max(-reach, np.floor(decades.min(initial=-0.5)))
     high = min(reach, np.ceil(decades.max(initial=0.5)))
-    margin = max(0.3, 0.03 * depth)
     step = np.ceil((high - low) / 8)
+    margin = max(0.3, 0.03 * depth)
     axes.set(yscale="log", xlim=(1 - margin, depth + margin), ylim=(10**low, 10**high))
-    axes.yaxis.set_major_locator(FixedLocator(10 ** np.arange(np.ceil(low / step) * step, high + 1, step)))
+    ticks = 10 ** np.arange(np.ceil(low / step) * step, high + 1, step)
+    axes.yaxis.set_major_locator(FixedLocator(ticks.tolist()))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
+
+
+def _name_axes(grid: np.ndarray, used: int, y: str) -> None:
+    """Name the outer axes of a grid of which only the first `used` are, and remove the others."""
+    columns = grid.shape[1]
+    for place, axes in enumerate(grid.flat):
+        if place >= used:
+            axes.remove()
+        elif place + columns >= used:
+            axes.set_xlabel("layer")
+            axes.tick_params(labelbottom=True)
+        if place % columns == 0:
+            axes.set_ylabel(y)
 
 
 def _keys(looks: dict[str, style.Look]) -> list[Line2D]:
@@ -137,8 +155,8 @@ def _keys(looks: dict[str, style.Look]) -> list[Line2D]:
 def _caption(summary: pd.DataFrame) -> str:
     return (
         f"At initialization; depth {summary['layer'].max()}, {style.span(summary['fan_out'])} units a layer,"
-        f" {style.seeds(summary['seeds'])}. Lines: mean over seeds; bands: lowest to highest seed (they are heavy-tailed)."
-        " Dotted: mean-field theory, exact at infinite width alone. Curves that coincide show their markers in turn."
-        f" Curves steeper than a factor of {STEEPEST:g} a layer leave the axis; where a value is exactly 0 a line drops"
-        " off it, and where one is beyond float64 it ends."
+        f" {style.seeds(summary['seeds'])}. Lines: mean over seeds; bands: lowest to highest seed, for they are"
+        " heavy-tailed. Dotted: mean-field theory, exact at infinite width alone. Curves that coincide show their"
+        f" markers in turn. Curves steeper than a factor of {STEEPEST:g} a layer leave the axis; a line ends"
+        " where a value is exactly 0 or beyond float64, and the panel's corner names it."
     )

@@ -9,50 +9,58 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.scale import AsinhLocator
+from matplotlib.ticker import AsinhLocator
 
 from initbench.analysis.figures import style
 
-QUANTITIES = {"a": "activations a", "grad_z": "gradients ∂loss/∂z"}
+QUANTITIES = {"a": "activation a", "grad_z": "gradient at z"}
 PANEL = ["init", "quantity"]
 TALLEST = 0.8
 """Heights end here: a Gaussian's peak is 0.4, and a spike at one value has no height of its own."""
-NARROWEST = 1e-6
+ROOM = 0.9
+"""Of the space between two layers, what the tallest bin takes."""
+NARROWEST = 0.01
 """The linear part of an axis is at least this share of its widest layer."""
 
 
 def summary(histograms: pd.DataFrame, activation: str, inits: Sequence[str] = ()) -> pd.DataFrame:
     """What the figure draws, from the table `histograms`: one activation's bins, for `inits` (without any, for all).
 
-    ``rms`` is the layer's root mean square over its bins. ``height`` is the density per ``rms`` of the layer itself,
-    so that layers of one shape have one height whatever their scale; it ends at `TALLEST`. ``linear`` is where the
-    panel's axis goes over from linear to logarithmic: four times the rms of its narrowest layer.
+    ``rms`` (about 0) and ``sd`` (about the mean) are the layer's, over its bins. ``height`` is density × sd, so that
+    layers of one shape have one height whatever their scale; it ends at `TALLEST`. ``linear`` is where the panel's
+    axis goes over from linear to logarithmic: four times the rms of its narrowest layer.
     An initializer that has no histogram has one row without values.
     """
-    names = list(inits) or list(histograms["init"].unique())
+    names = list(inits) or list(histograms["init"].unique()) or ["no initializer"]
     panels = pd.MultiIndex.from_product([names, QUANTITIES], names=PANEL).to_frame(index=False)
     rows = panels.merge(histograms[histograms["activation"] == activation], on=PANEL, how="left")
-    rows = rows.assign(activation=activation, rms=_root_mean_square(rows))
+    rows = rows.assign(activation=activation, layer=rows["layer"].astype("Int64"))
+    mean = _average(rows, (rows["low"] + rows["high"]) / 2)
+    rows = rows.assign(rms=_deviation(rows, 0 * mean), sd=_deviation(rows, mean))
     sizes = rows.groupby(PANEL, sort=False)["rms"]
     linear = 4 * sizes.transform("min").clip(lower=NARROWEST * sizes.transform("max"))
-    return rows.assign(height=(rows["density"] * rows["rms"]).clip(upper=TALLEST), linear=linear)
+    return rows.assign(height=(rows["density"] * rows["sd"]).clip(upper=TALLEST), linear=linear)
 
 
-def _root_mean_square(rows: pd.DataFrame) -> pd.Series:
-    """Of each row's layer, values lying evenly within a bin; scaled first, for a square may leave float64."""
+def _average(rows: pd.DataFrame, values: pd.Series) -> pd.Series:
+    """For each row the mean of `values` over its layer's bins, weighted by their share."""
     layer = [rows[name] for name in (*PANEL, "layer")]
-    reach = rows[["low", "high"]].abs().max(axis=1).groupby(layer).transform("max")
-    low, high = rows["low"] / reach, rows["high"] / reach
     share = rows["density"] * (rows["high"] - rows["low"])
-    squares = share * (low**2 + low * high + high**2) / 3
-    return reach * np.sqrt(squares.groupby(layer).transform("sum") / share.groupby(layer).transform("sum"))
+    return (share * values).groupby(layer).transform("sum") / share.groupby(layer).transform("sum")
+
+
+def _deviation(rows: pd.DataFrame, center: pd.Series) -> pd.Series:
+    """For each row its layer's root mean square about `center`; a bin's values lie evenly within it."""
+    reach = rows[["low", "high"]].abs().max(axis=1).groupby([rows[name] for name in (*PANEL, "layer")]).transform("max")
+    low, high = (rows["low"] - center) / reach, (rows["high"] - center) / reach  # a square may leave float64
+    return reach * np.sqrt(_average(rows, (low**2 + low * high + high**2) / 3))
 
 
 @style.styled
 def draw(summary: pd.DataFrame) -> Figure:
     """A column an initializer: activations above, gradients below; in each a histogram a layer, the first on top."""
-    inits, layers = summary["init"].unique(), sorted(summary["layer"].dropna().astype(int).unique())
-    title = f"Histograms by layer: {summary['activation'].iloc[0]}"
+    inits, layers = summary["init"].unique(), sorted(summary["layer"].dropna().unique())
+    title = f"Activations (above) and gradients (below) by layer: {summary['activation'].iloc[0]}"
     figure = style.page(max(2.4 * len(inits) + 1.2, 7.0), 7.2, title, CAPTION)
     grid = figure.subplots(len(QUANTITIES), len(inits), sharey=True, squeeze=False)
     for column, init in zip(grid.T, inits, strict=True):
@@ -60,7 +68,7 @@ def draw(summary: pd.DataFrame) -> Figure:
         for axes, quantity in zip(column, QUANTITIES, strict=True):
             rows = summary[(summary["init"] == init) & (summary["quantity"] == quantity)]
             _panel(axes, rows.dropna(subset=["height"]), layers)
-            axes.set_xlabel(QUANTITIES[quantity])
+            axes.set_xlabel(f"{QUANTITIES[quantity]} (asinh axis)")
     for axes in grid[:, 0]:
         axes.set(ylabel="layer", yticks=range(len(layers)), yticklabels=layers, ylim=(len(layers) - 0.8, -1.1))
     return figure
@@ -71,24 +79,37 @@ def _panel(axes: Axes, rows: pd.DataFrame, layers: list[int]) -> None:
     filled = rows[rows["height"] > 0]
     if filled.empty:
         axes.set_xticks([])
-        style.say(axes, "no histogram:\nall 0, beyond float64\nor not measured")
+        words = "no histogram:\nall 0, beyond float64\nor not measured"
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color="0.4", style="italic")
         return
     for place, (layer, color) in enumerate(zip(layers, sns.color_palette("flare", len(layers)), strict=True)):
         bins = rows[rows["layer"] == layer]
+        tops, edges = place - ROOM * bins["height"] / TALLEST, [*bins["low"], *bins["high"].tail(1)]
         if len(bins):
-            edges = [*bins["low"], bins["high"].iloc[-1]]
-            axes.stairs(place - bins["height"] / TALLEST, edges, baseline=place, fill=True, color=color, alpha=0.8, label=layer)
-            axes.axhline(place, color=color, linewidth=0.8)
-    linear = rows["linear"].iloc[0]
+            axes.stairs(
+                tops, edges, baseline=place, fill=True, facecolor=color, edgecolor=color, linewidth=0.6, label=layer
+            )
+    _scale(axes, filled["low"].min(), filled["high"].max(), rows["linear"].iloc[0])
+
+
+def _scale(axes: Axes, low: float, high: float, linear: float) -> None:
+    """The asinh axis, with a few ticks in round numbers."""
     axes.set_xscale("asinh", linear_width=linear)
-    axes.set_xlim(filled["low"].min(), filled["high"].max())
-    axes.xaxis.set_major_locator(AsinhLocator(linear, numticks=4, base=0))
-    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlim(low, high)
+    two_sided = -low > high / 2
+    axes.xaxis.set_major_locator(AsinhLocator(linear, numticks=5 if two_sided else 4, base=0))
+    axes.xaxis.set_major_formatter(_short)
+
+
+def _short(value: float, _: float) -> str:
+    """A tick's label: ``−5e8`` rather than ``-5e+08``."""
+    return f"{value:.3g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-").replace("-", "−")
 
 
 CAPTION = (
-    "At initialization, n = 1 seed. Each panel's axis is linear (asinh) within the range of its narrowest layer and"
-    " logarithmic beyond, so that layers decades apart are all seen. Height: density per RMS of the layer itself, so that"
-    f" one shape has one height at any scale (a Gaussian's is half the space). It ends at {TALLEST:g}: a spike, of a rectifier's"
-    " zeros or of saturated units, is cut there."
+    "At initialization, n = 1 seed. Each panel's axis is asinh: linear within its narrowest layer's range (but at least"
+    f" {NARROWEST:.0%} of its widest's), logarithmic beyond, so that layers of different scale are seen together."
+    " Height: density × standard deviation of the layer, so that a Gaussian takes half the space at any scale; cut at"
+    f" {TALLEST:g}: a block is a spike, as of a rectifier's zeros. A layer without histogram is all 0 or beyond"
+    " float64."
 )

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 CAPTION_SIZE, TITLE_SIZE = 9, 13
+LINE, EDGE = 1.3, 0.08
+"""A line's height in letters; inches between a text and the figure's edge."""
 LONGEST_LINE = 26
 SETTINGS = {
     **sns.axes_style("whitegrid"),
@@ -40,7 +40,7 @@ SETTINGS = {
     "grid.linewidth": 0.6,
 }
 
-_HUES = [sns.color_palette("colorblind")[place] for place in (0, 1, 2, 3, 4, 5, 9, 7)]  # without pink and pale yellow
+_HUES = [sns.color_palette("colorblind")[place] for place in (0, 1, 2, 3, 4, 9, 5, 7)]  # not the pale ones
 _MARKERS = "os^DvPX*"
 _DASHES = ("solid", (0, (6, 1.5)), (0, (2, 1)))
 
@@ -90,53 +90,34 @@ def styled(draw: Callable[[pd.DataFrame], Figure]) -> Callable[[pd.DataFrame], F
 
 def page(width: float, height: float, title: str, caption: str) -> Figure:
     """An empty figure of `width` x `height` inches with its title above and its caption below, wrapped to fit."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    inch = 1 / height
-    letters = int(width * 72 / (0.52 * CAPTION_SIZE))
-    lines = textwrap.wrap(caption, letters, break_on_hyphens=False)
-    foot = (len(lines) * CAPTION_SIZE * 1.35 / 72 + 0.12) * inch
-    figure.get_layout_engine().set(rect=(0, foot, 1, 1 - foot))
-    figure.suptitle(textwrap.fill(title, int(width * 72 / (0.6 * TITLE_SIZE))), x=0.08 / width, ha="left")
-    figure.text(0.08 / width, 0.06 * inch, "\n".join(lines), size=CAPTION_SIZE, color="0.3", va="bottom", linespacing=1.3)
+    figure = Figure(figsize=(width, height))
+    lines = textwrap.wrap(caption, _letters(width, CAPTION_SIZE), break_on_hyphens=False)
+    foot = (len(lines) * CAPTION_SIZE * LINE / 72 + 0.12) / height
+    figure.set_layout_engine("constrained", rect=(0, foot, 1, 1 - foot))
+    left = EDGE / width
+    figure.suptitle(textwrap.fill(title, _letters(width, TITLE_SIZE)), x=left, ha="left")
+    note: dict[str, Any] = {"size": CAPTION_SIZE, "color": "0.3", "va": "bottom", "linespacing": LINE}
+    figure.text(left, EDGE / height, "\n".join(lines), **note)
     return figure
 
 
+def _letters(width: float, size: float) -> int:
+    """How many letters of `size` points fit into `width` inches."""
+    return int(width * 72 / (0.56 * size))
+
+
 def label(spec: str) -> str:
-    """A spec string broken into lines that fit a legend or an axis; never shortened, so that no two become one."""
+    """A spec string in lines that fit a legend or an axis; never shortened, so that no two become one."""
     return textwrap.fill(spec, LONGEST_LINE, subsequent_indent="  ")
 
 
 def span(numbers: pd.Series) -> str:
-    """``10`` or, where they differ, ``3 to 10``; whole numbers."""
-    low, high = int(numbers.min()), int(numbers.max())
+    """``10`` or, where they differ, ``3 to 10``; whole numbers, 0 if there is none."""
+    low, high = (int(end) for end in (numbers.min(), numbers.max())) if len(numbers) else (0, 0)
     return f"{low}" if low == high else f"{low} to {high}"
 
 
 def seeds(counts: pd.Series) -> str:
     """``n = 10 seeds`` or, where pairings differ, ``n = 3 to 10 seeds``."""
-    number = span(counts.dropna())
+    number = span(counts)
     return f"n = {number} seed{'' if number == '1' else 's'}"
-
-
-def say(axes: Axes, words: str) -> None:
-    """Write `words` in the middle of a panel that has nothing to draw."""
-    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color="0.4", style="italic")
-
-
-def grid_shape(panels: int, most: int = 4) -> tuple[int, int]:
-    """Rows and columns of a page of `panels` panels, at most `most` abreast."""
-    columns = min(most, max(panels, 1))
-    return int(np.ceil(max(panels, 1) / columns)), columns
-
-
-def outer_labels(grid: np.ndarray, used: int, x: str, y: str) -> None:
-    """Name the axes at the outside of a grid of panels of which only the first `used` are; remove the others."""
-    columns = grid.shape[1]
-    for place, axes in enumerate(grid.flat):
-        if place >= used:
-            axes.remove()
-        elif place + columns >= used:
-            axes.set_xlabel(x)
-            axes.tick_params(labelbottom=True)
-        if place % columns == 0:
-            axes.set_ylabel(y)

@@ -1,0 +1,76 @@
+"""How fast a default `initbench variance` is, beside what a user would write instead."""
+
+import pytest
+import torch
+import torch.utils.benchmark
+from torch import nn
+
+from initbench.engine.signals import Signals, product
+from initbench.grid.plan import plan
+from initbench.grid.variance import measure, predictions
+from initbench.grid.variance_study import open_inputs, resolve
+
+CPU = torch.device("cpu")
+DEPTH, WIDTH, BATCH = 20, 512, 128
+
+
+def plain_loop(init=nn.init.kaiming_normal_, activation=nn.ReLU):
+    """One network, one seed, two variances: z forward and the gradient at z backward, by hooks."""
+    layers: list[nn.Module] = []
+    for _ in range(DEPTH):
+        linear = nn.Linear(WIDTH, WIDTH, bias=False)
+        init(linear.weight)
+        layers += [linear, activation()]
+    found = []
+    for layer in layers[::2]:
+        layer.register_forward_hook(lambda _module, _inputs, z: found.append(float(z.detach().var())))
+        layer.register_full_backward_hook(lambda _module, _inputs, grad: found.append(float(grad[0].var())))
+    a = nn.Sequential(*layers)(torch.randn(BATCH, WIDTH, requires_grad=True))
+    (a * torch.randn_like(a)).sum().backward()
+    assert len(found) == 2 * DEPTH
+
+
+def test_one_seed_of_the_default_study_beside_a_plain_loop(beside):
+    """Ratio: plain loops a pairing, with every column computed. Wanted: 2."""
+    study = resolve()
+    inputs, pairings = open_inputs(study), len(study.pairings) - len(plan(study).impossible)
+    loops = 10
+    beside(
+        lambda: measure(study, inputs, 1, CPU),
+        lambda: [plain_loop() for _ in range(loops)],
+        per_work=pairings,
+        per_yardstick=loops,
+    )
+
+
+@pytest.mark.parametrize("models", [1, 4, 8])
+def test_products_beside_the_best_square_product(beside, models):
+    """Ratio: the rate of a stack's products over that of the best square one. Wanted: 0.7."""
+    weight = torch.randn(WIDTH, WIDTH)
+    signals = Signals(torch.randn(models, BATCH, WIDTH), (0,) * models, (1.0,) * models)
+    rates = {size: _square(size) for size in (512, 1024, 2048)}
+    best = max(rates, key=lambda size: _rate(rates[size], 2 * size**3))
+    times = max(1, round(best**3 / (models * BATCH * WIDTH**2)))
+    beside(
+        lambda: [product(signals, [(weight.t(), slice(0, models))]) for _ in range(times)],
+        rates[best],
+        per_work=times * models * BATCH * WIDTH**2,
+        per_yardstick=best**3,
+    )
+
+
+def _square(size):
+    one, other, out = torch.randn(size, size), torch.randn(size, size), torch.empty(size, size)
+    return lambda: torch.mm(one, other, out=out)
+
+
+def _rate(work, operations):
+    timer = torch.utils.benchmark.Timer("work()", globals={"work": work}, num_threads=torch.get_num_threads())
+    return operations / timer.blocked_autorange(min_run_time=0.2).median
+
+
+def test_theory_of_all_default_pairings_beside_a_plain_loop(beside):
+    """Ratio: how many plain loops (one network, one seed) the whole theory would pay for, inverted."""
+    study = resolve()
+    moments = open_inputs(study).moments(study.seeds, study.batch)
+    beside(lambda: predictions(study, moments), plain_loop, per_work=len(study.pairings), turns=3)
