@@ -1,9 +1,9 @@
 """initbench: what weight initialization does to deep networks, predicted and measured.
 
-    import initbench as ib
-    ib.predict(init="he_normal", activation="relu", depth=20, width=512)       # theory, a DataFrame
-    ib.propagate(init=["he_normal", "xavier"], activation="relu", seeds=10)    # what networks do, a DataFrame
-    ib.load("results/variance").verdicts                                       # a finished study's tables
+import initbench as ib
+ib.predict(init="he_normal", activation="relu", depth=20, width=512)       # theory, a DataFrame
+ib.propagate(init=["he_normal", "xavier"], activation="relu", seeds=10)    # what networks do, a DataFrame
+ib.load("results/variance").verdicts                                       # a finished study's tables
 """
 
 from __future__ import annotations

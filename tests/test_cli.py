@@ -135,7 +135,9 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("arguments", "message"), BAD, ids=lambda part: " ".join(part) if isinstance(part, list) else "")
+@pytest.mark.parametrize(
+    ("arguments", "message"), BAD, ids=lambda part: " ".join(part) if isinstance(part, list) else ""
+)
 def test_bad_input_gets_one_line_and_writes_nothing(run, tmp_path, arguments, message):
     done = run("variance", *arguments)
     assert (done.stderr, done.stdout, done.exit_code) == (f"Error: {message}\n", "", 2)
@@ -208,9 +210,7 @@ def test_show_tells_the_gains_apart(run):
 
 def test_unknown_names(run):
     assert run("show", "rellu").stderr == "Error: nothing is called 'rellu'; did you mean 'relu' or 'relu6'?\n"
-    assert run("list", "initialisers").stderr == (
-        "Error: unknown kind 'initialisers'; did you mean 'initializers'?\n"
-    )
+    assert run("list", "initialisers").stderr == ("Error: unknown kind 'initialisers'; did you mean 'initializers'?\n")
     assert run("variance", "--format", "xml").exit_code == 2
     assert run("train").exit_code == 2
 
@@ -221,7 +221,10 @@ def test_every_command_has_help(run):
 
 def test_names_complete():
     environment = {**os.environ, "_INITBENCH_COMPLETE": "bash_complete", "COMP_CWORD": "3"}
-    for words, expected in (("initbench variance --init xav", "xavier_normal"), ("initbench variance --input fas", "fashion_mnist")):
+    for words, expected in (
+        ("initbench variance --init xav", "xavier_normal"),
+        ("initbench variance --input fas", "fashion_mnist"),
+    ):
         done = subprocess.run([Path(sys.executable).parent / "initbench"], env={**environment, "COMP_WORDS": words},
                               capture_output=True, text=True)  # fmt: skip
         assert expected in done.stdout

@@ -207,18 +207,18 @@ def test_promises_are_what_torchs_function_of_that_name_draws(spec, fans):
 
 
 BOUNDS = {
-    "uniform": lambda n, m: 1.0,  # noqa: ARG005
-    "uniform(bound=0.2)": lambda n, m: 0.2,  # noqa: ARG005
-    "lecun_uniform": lambda n, m: math.sqrt(3 / n),  # noqa: ARG005
+    "uniform": lambda n, m: 1.0,
+    "uniform(bound=0.2)": lambda n, m: 0.2,
+    "lecun_uniform": lambda n, m: math.sqrt(3 / n),
     "xavier_uniform": lambda n, m: math.sqrt(6 / (n + m)),  # Glorot & Bengio 2010, eq. 16
-    "he_uniform": lambda n, m: math.sqrt(6 / n),  # noqa: ARG005
-    "he_fan_out_uniform": lambda n, m: math.sqrt(6 / m),  # noqa: ARG005
+    "he_uniform": lambda n, m: math.sqrt(6 / n),
+    "he_fan_out_uniform": lambda n, m: math.sqrt(6 / m),
     "he_fan_avg_uniform": lambda n, m: math.sqrt(12 / (n + m)),
-    "torch_default": lambda n, m: 1 / math.sqrt(n),  # noqa: ARG005
-    "torch_default(bias=false)": lambda n, m: 1 / math.sqrt(n),  # noqa: ARG005
+    "torch_default": lambda n, m: 1 / math.sqrt(n),
+    "torch_default(bias=false)": lambda n, m: 1 / math.sqrt(n),
     "keras_default": lambda n, m: math.sqrt(6 / (n + m)),
-    "variance_scaling(2.5, fan_in, uniform)": lambda n, m: math.sqrt(7.5 / n),  # noqa: ARG005
-    "variance_scaling(2.5, fan_out, uniform)": lambda n, m: math.sqrt(7.5 / m),  # noqa: ARG005
+    "variance_scaling(2.5, fan_in, uniform)": lambda n, m: math.sqrt(7.5 / n),
+    "variance_scaling(2.5, fan_out, uniform)": lambda n, m: math.sqrt(7.5 / m),
     "variance_scaling(2.5, fan_avg, uniform)": lambda n, m: math.sqrt(15 / (n + m)),
 }
 

@@ -53,9 +53,9 @@ RECTIFIERS = [name for name in NAMES if is_rectifier_below(name)]
 def test_every_law_is_glorots_where_the_network_is_linear(law):
     """Glorot & Bengio 2010, eqs. 5 and 6: products of n·Var(w), fan_in forward and fan_out backward."""
     for init, variance in [
-        ("normal(std=0.3)", lambda n, m: 0.09),  # noqa: ARG005
+        ("normal(std=0.3)", lambda n, m: 0.09),
         ("xavier_uniform", lambda n, m: 2 / (n + m)),
-        ("he_fan_out_normal", lambda n, m: 2 / m),  # noqa: ARG005
+        ("he_fan_out_normal", lambda n, m: 2 / m),
         ("orthogonal", lambda n, m: 1 / max(n, m)),
     ]:
         fans = list(pairwise(TAPERED))

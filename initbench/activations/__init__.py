@@ -49,9 +49,7 @@ def softsign() -> Activation:
 
 @_register("relu", formula="max(0, z)", summary="The rectifier.", source="Nair & Hinton 2010", default=True)
 def relu() -> Activation:
-    return Activation(
-        torch.relu, kinks=(0.0,), flat=True, closed_form=PiecewiseLinear(0, 1), torch_gain=("relu", None)
-    )
+    return Activation(torch.relu, kinks=(0.0,), flat=True, closed_form=PiecewiseLinear(0, 1), torch_gain=("relu", None))
 
 
 @_register("leaky_relu", formula="max(0, z) + slope·min(0, z)", summary="A rectifier that leaks below 0.",
@@ -66,7 +64,7 @@ def leaky_relu(slope: float = 0.01) -> Activation:
 
 
 @_register("elu", formula="z if z > 0 else exp(z) - 1", summary="Saturates at -1 below.",
-           source="Clevert et al. 2016, eq. 1", default=True)  # fmt: skip
+           source="Clevert et al. 2016", default=True)  # fmt: skip
 def elu() -> Activation:
     return Activation(F.elu, kinks=(0.0,))
 
@@ -111,7 +109,7 @@ def softplus() -> Activation:
     return Activation(lambda z: F.softplus(z, threshold=40.0))
 
 
-@_register("erf", formula="erf(z)", summary="A tanh whose integrals are known.", source="Williams 1998", default=True)
+@_register("erf", formula="erf(z)", summary="A tanh whose integrals are known.", source="Williams 1998")
 def erf() -> Activation:
     return Activation(torch.erf, closed_form=ErrorFunction())
 

@@ -66,7 +66,7 @@ class PiecewiseLinear:
 
 @dataclass(frozen=True)
 class ErrorFunction:
-    """phi(z) = erf(z): the arcsine kernel (Williams 1998, eq. 11)."""
+    """phi(z) = erf(z): the arcsine kernel (Williams 1998)."""
 
     def mean(self, q: Real) -> Real:
         return np.zeros_like(q)

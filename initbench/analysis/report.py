@@ -1,11 +1,43 @@
-"""All figures of a results folder."""
+"""The figures of a variance study."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
+from matplotlib.figure import Figure
+
+from initbench.analysis.figures import depth_profiles, growth_heatmap, histograms, save
+from initbench.analysis.growth import DIRECTIONS
 from initbench.analysis.results import Results
+
+MOST_COLUMNS = 5
+"""Initializers beside each other in a figure of histograms, from the fastest vanishing to the fastest growing."""
+MOST_HISTOGRAMS = 4
+"""Activations that get a figure of histograms, the study's first: a study of one activation has it in any case."""
 
 
 def draw_all(results: Results, folder: Path) -> list[Path]:
-    return []
+    """Draw every figure of `results` into `folder`, each with the CSV of its numbers; the images' paths."""
+    return [save(figure, summary, folder, name) for name, summary, figure in _figures(results)]
+
+
+def _figures(results: Results) -> Iterator[tuple[str, pd.DataFrame, Figure]]:
+    heat = growth_heatmap.summary(results.verdicts)
+    yield "growth_heatmap", heat, growth_heatmap.draw(heat)
+    for direction in DIRECTIONS:
+        profile = depth_profiles.summary(results.layers, results.predictions, direction)
+        yield f"depth_profiles_{direction}", profile, depth_profiles.draw(profile)
+    for activation in results.histograms["activation"].unique()[:MOST_HISTOGRAMS]:
+        shown = histograms.summary(results.histograms, activation, contrasting(results.verdicts, activation))
+        yield f"histograms_{activation}", shown, histograms.draw(shown)
+
+
+def contrasting(verdicts: pd.DataFrame, activation: str) -> list[str]:
+    """At most `MOST_COLUMNS` initializers, spread evenly over the backward growths measured with `activation`."""
+    rows = verdicts[(verdicts.activation == activation) & (verdicts.direction == "backward")]
+    rows = rows.dropna(subset=["measured_growth"]).drop_duplicates("measured_growth").sort_values("measured_growth")
+    kept = min(MOST_COLUMNS, len(rows))
+    places = [round(place * (len(rows) - 1) / max(1, kept - 1)) for place in range(kept)]
+    return rows["init"].iloc[places].tolist()

@@ -13,10 +13,20 @@ from initbench.cli import options, output
 @click.command("variance")
 @options.network
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results/variance"), show_default=True,
-              help="Folder for the tables.")
-@click.option("--reports", type=click.Path(path_type=Path), default=Path("reports"), show_default=True,
-              help="Folder for the figures, in a folder named as --out's.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("results/variance"),
+    show_default=True,
+    help="Folder for the tables.",
+)
+@click.option(
+    "--reports",
+    type=click.Path(path_type=Path),
+    default=Path("reports"),
+    show_default=True,
+    help="Folder for the figures, in a folder named as --out's.",
+)
 @click.option("--figures/--no-figures", default=True, show_default=True, help="Whether to draw.")
 @options.output_format
 def variance_command(

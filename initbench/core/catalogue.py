@@ -45,7 +45,6 @@ class Entry(Generic[T]):
         listed = [p.name if p.default is p.empty else f"{p.name}={_written(p.default)}" for p in parameters]
         return f"{self.name}({', '.join(listed)})" if listed else self.name
 
-
     @property
     def complete(self) -> bool:
         """Whether the name alone is a spec: no parameter must be given."""

@@ -1,4 +1,4 @@
-"""What is put into a network that is measured and not trained: a batch for each seed, and its moments for the theory."""
+"""What goes into a network that is measured and not trained: a batch for each seed, its moments for the theory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class GaussianInputs:
         mixed = draws[:1] * self.cosine**0.5 + draws[1:] * (1 - self.cosine) ** 0.5
         return mixed * self.second_moment**0.5
 
-    def moments(self, seeds: int, size: int) -> InputMoments:  # noqa: ARG002  (those of the distribution)
+    def moments(self, seeds: int, size: int) -> InputMoments:
         """The distribution's own, not the draws'."""
         return InputMoments((self.second_moment,), self.cosine)
 
@@ -84,7 +84,8 @@ GROUPS = 64
 
 
 @SYNTHETIC.register("gaussian", summary="Independent features with a chosen E[x²] and cosine between inputs.",
-                    formula="x_b = sqrt(q) (sqrt(c) u + sqrt(1 - c) e_b), u and e_b i.i.d. N(0, 1)", source="-")  # fmt: skip
+                    formula="x_b = sqrt(q) (sqrt(c) u + sqrt(1 - c) e_b), u and e_b i.i.d. N(0, 1)",
+                    source="-")  # fmt: skip
 def gaussian(second_moment: float = 1.0, cosine: float = 0.0) -> GaussianInputs:
     """Raises `UsageError` for moments that no batch can have."""
     if second_moment <= 0:

@@ -8,7 +8,7 @@ either is NaN, never 0 or inf.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from initbench.activations import Activation
 from initbench.engine import statistics
-from initbench.engine.signals import Signals, at_scale, from_groups, gradient_squares, grams, merged, part, product
+from initbench.engine.signals import Signals, at_scale, from_true, gradient_squares, grams, part, product
 from initbench.engine.stack import Draws, Member, Stack, draw_biases, draw_projection
 
 Row = dict[str, float]
@@ -55,58 +55,51 @@ class Passage:
 
 
 def propagate(
-    stack: Stack, draws: Draws, inputs: Tensor, seed: int, observe: Observer | None = None
+    stack: Stack, draws: Draws, inputs: Mapping[int, Tensor], observe: Observer | None = None
 ) -> list[list[Row]]:
     """Rows of the table `layers`, first layer to last, for each member of the stack.
 
-    `draws` are the unit draws of its bases on the device, `inputs` is `batch features` in the dtype to compute in. The
+    `draws` are its unit draws on the device, `inputs` each seed's `batch features` in the dtype to compute in. The
     loss is the sum over the batch of a fixed random projection of the last activation. `observe` sees the tensors
     themselves and must not change them.
     """
-    traces, passages = _forward(stack, draws, inputs, seed, observe)
-    coarse = [i for i, trace in enumerate(traces) if trace.unresolved and inputs.dtype == torch.float32]
+    together = torch.stack([inputs[member.seed] for member in stack.members])
+    traces, passages = _forward(stack, draws, together, observe)
+    coarse = [i for i, trace in enumerate(traces) if trace.unresolved and together.dtype == torch.float32]
     kept = [i for i in range(len(traces)) if i not in coarse]
     rows: dict[int, list[Row]] = {}
     if coarse:
-        again = propagate(stack.only(coarse), draws, inputs.double(), seed, _renumbered(observe, coarse))
+        finer = {seed: batch.double() for seed, batch in inputs.items()}
+        again = propagate(stack.only(coarse), draws, finer, _renumbered(observe, coarse))
         rows.update(zip(coarse, again, strict=True))
     if kept:
         chosen, there = [traces[i] for i in kept], [passage.only(kept) for passage in passages]
-        last = draw_projection(inputs.shape[0], stack.network.widths[-1], seed).to(inputs)
-        _backward(stack.only(kept), chosen, there, draws, last, _renumbered(observe, kept))
+        _backward(stack.only(kept), chosen, there, draws, part(together, kept), _renumbered(observe, kept))
         rows.update((i, [_truthful(row) for row in traces[i].rows]) for i in kept)
     return [rows[i] for i in range(len(traces))]
 
 
-def _forward(
-    stack: Stack, draws: Draws, inputs: Tensor, seed: int, observe: Observer | None
-) -> tuple[list[Trace], list[Passage]]:
+def _forward(stack: Stack, draws: Draws, inputs: Tensor, observe: Observer | None) -> tuple[list[Trace], list[Passage]]:
     traces = [Trace(member) for member in stack.members]
     passages = []
-    biases = {m.bias_basis.name: draw_biases(m.bias_basis, stack.network, seed) for m in stack.members}
-    square = float(statistics.mean_square(inputs[None]))
-    signals = Signals(inputs.expand(len(traces), -1, -1), (0,) * len(traces), (square,) * len(traces))
+    biases = {(m.bias_basis.name, m.seed): draw_biases(m.bias_basis, stack.network, m.seed) for m in stack.members}
+    signals = Signals(inputs, (0,) * len(traces), tuple(statistics.mean_square(inputs).tolist()))
     for number, layer in enumerate(stack.network.layers):
         scales = [member.weight_scales[number] for member in stack.members]
-        weights = [(draws[basis][number].weight.to(inputs.dtype).t(), where) for basis, where in stack.runs]
-        products = product(signals, weights, shared=number == 0)
-        outputs, slopes = [], []
-        for chosen, z in at_scale(products, signals, scales, layer.fan_in):
-            for i, model in enumerate(chosen):
-                if bias_scale := stack.members[model].bias_scales[number]:
-                    z[i] += biases[stack.members[model].bias_basis.name][number].to(z) * bias_scale
-            a, slope = stack.activation.value_and_slope(z)
-            measured = statistics.as_rows(_columns(z, a, slope, stack.activation))
-            for i, (model, row) in enumerate(zip(chosen, measured, strict=True)):
-                _judge(row, traces[model], scales[model], inputs.dtype)
-                variance = scales[model] ** 2 * draws[stack.members[model].basis.name][number].variance
-                traces[model].rows.append({"weight_variance": variance, **row})
-                if observe:
-                    observe(model, number, "a", a[i])
-            outputs.append((chosen, a))
-            slopes.append((chosen, slope))
-        passages.append(Passage(merged(slopes), grams(signals)))
-        signals = from_groups(outputs, [trace.rows[-1]["a_second_moment"] for trace in traces], inputs.dtype)
+        weights = [(draws[source][number].weight.to(inputs.dtype).t(), where) for source, where in stack.runs]
+        z = at_scale(product(signals, weights), signals, scales, layer.fan_in)
+        for i, member in enumerate(stack.members):
+            if bias_scale := member.bias_scales[number]:
+                z[i] += biases[member.bias_basis.name, member.seed][number].to(z) * bias_scale
+        a, slope = stack.activation.value_and_slope(z)
+        for i, row in enumerate(statistics.as_rows(_columns(z, a, slope, stack.activation))):
+            _judge(row, traces[i], scales[i], inputs.dtype)
+            variance = scales[i] ** 2 * draws[stack.members[i].source][number].variance
+            traces[i].rows.append({"weight_variance": variance, **row})
+            if observe:
+                observe(i, number, "a", a[i])
+        passages.append(Passage(slope, grams(signals)))
+        signals = from_true(a, [trace.rows[-1]["a_second_moment"] for trace in traces], inputs.dtype)
     return traces, passages
 
 
@@ -115,37 +108,35 @@ def _backward(
     traces: Sequence[Trace],
     passages: Sequence[Passage],
     draws: Draws,
-    last: Tensor,
+    inputs: Tensor,
     observe: Observer | None,
 ) -> None:
-    """Add the gradient columns to the traces' rows; `last` is the gradient at the last activation."""
-    groups = [(list(range(len(traces))), last.expand(len(traces), -1, -1))]
+    """Add the gradient columns to the traces' rows."""
+    batch, width, dtype = inputs.shape[1], stack.network.widths[-1], inputs.dtype
+    grad_a = torch.stack([draw_projection(batch, width, member.seed).to(inputs) for member in stack.members])
     zero_is_true = [stack.activation.flat] * len(traces)
     for number, layer in reversed(list(enumerate(stack.network.layers))):
-        outputs = []
-        for chosen, grad_a in groups:
-            grad_z = grad_a * part(passages[number].slope, chosen)
-            squares = zip(statistics.mean_square(grad_a).tolist(), statistics.mean_square(grad_z).tolist(), strict=True)
-            for i, (model, (square_a, square_z)) in enumerate(zip(chosen, squares, strict=True)):
-                row = traces[model].rows[number]
-                row["grad_a_second_moment"] = _or_lost(square_a, zero_is_true[model])
-                row["grad_z_second_moment"] = _or_lost(square_z, zero_is_true[model])
-                if observe:
-                    observe(model, number, "grad_z", grad_z[i])
-            outputs.append((chosen, grad_z))
-        signals = from_groups(outputs, [trace.rows[number]["grad_z_second_moment"] for trace in traces], last.dtype)
-        scales = [member.weight_scales[number] for member in stack.members]
+        grad_z = grad_a * passages[number].slope
+        squares_a, squares_z = statistics.mean_square(grad_a).tolist(), statistics.mean_square(grad_z).tolist()
+        signals = from_true(grad_z, squares_z, dtype)
         squares_w = gradient_squares(grams(signals), passages[number].gram)
-        for trace, zero, scale, square in zip(traces, zero_is_true, scales, squares_w, strict=True):
-            draw = draws[trace.member.basis.name][number]
-            grad_w = _or_lost(square / draw.weight.numel(), zero)
-            weight = scale**2 * draw.mean_square
-            update = math.sqrt(grad_w / weight) if weight > 0 else math.nan
-            trace.rows[number].update({"grad_w_second_moment": grad_w, "update_ratio": update})
+        scales = [member.weight_scales[number] for member in stack.members]
+        for i, trace in enumerate(traces):
+            draw = draws[trace.member.source][number]
+            grad_w = _or_lost(squares_w[i] / draw.weight.numel(), zero_is_true[i])
+            weight = scales[i] ** 2 * draw.mean_square
+            trace.rows[number] |= {
+                "grad_z_second_moment": _or_lost(squares_z[i], zero_is_true[i]),
+                "grad_a_second_moment": _or_lost(squares_a[i], zero_is_true[i]),
+                "grad_w_second_moment": grad_w,
+                "update_ratio": math.sqrt(grad_w / weight) if weight > 0 else math.nan,
+            }
+            if observe:
+                observe(i, number, "grad_z", grad_z[i])
         if number:
             zero_is_true = [zero or scale == 0 for zero, scale in zip(zero_is_true, scales, strict=True)]
-            weights = [(draws[basis][number].weight.to(last.dtype), where) for basis, where in stack.runs]
-            groups = list(at_scale(product(signals, weights), signals, scales, layer.fan_out))
+            weights = [(draws[source][number].weight.to(dtype), where) for source, where in stack.runs]
+            grad_a = at_scale(product(signals, weights), signals, scales, layer.fan_out)
 
 
 def _columns(z: Tensor, a: Tensor, slope: Tensor, activation: Activation) -> statistics.Columns:

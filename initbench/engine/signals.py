@@ -7,7 +7,8 @@ no digit, so nothing shows where the limits are.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -17,8 +18,6 @@ SAFE = (1e-13, 1e13)
 """Root mean squares that float32 squares and adds up without under- or overflow, outliers included."""
 LARGEST_EXPONENT = 1000
 """So that 2^exponent and its inverse are numbers."""
-Groups = list[tuple[list[int], Tensor]]
-"""Models in groups, each with its tensor: those that float32 holds well, and those that need float64."""
 
 
 @dataclass(frozen=True)
@@ -36,61 +35,42 @@ class Signals:
         return Signals(part(self.tensor, kept), tuple(exponents), tuple(squares))
 
 
-def product(signals: Signals, weights: Sequence[tuple[Tensor, slice]], shared: bool = False) -> Tensor:
-    """The signals times their bases' matrices: one large product a basis, since its members share the draw."""
+def product(signals: Signals, weights: Sequence[tuple[Tensor, slice]]) -> Tensor:
+    """The signals times their draws' matrices: one large product a draw, for all the models that share it."""
     models, batch, units = signals.tensor.shape
-    product = signals.tensor.new_empty(models, batch, weights[0][0].shape[1])
+    result = signals.tensor.new_empty(models, batch, weights[0][0].shape[1])
     for weight, where in weights:
-        if shared:  # all members see one input
-            product[where] = signals.tensor[0] @ weight
-        else:
-            rows = signals.tensor[where].reshape(-1, units)
-            torch.mm(rows, weight, out=product[where].view(len(rows), -1))
-    return product
+        rows = signals.tensor[where].reshape(-1, units)
+        torch.mm(rows, weight, out=result[where].view(len(rows), -1))
+    return result
 
 
-def at_scale(product: Tensor, signals: Signals, scales: Sequence[float], terms: int) -> Groups:
-    """The products at their true scale, by what a sum of `terms` independent terms comes to."""
-    factors = [scale * 2.0**exponent for scale, exponent in zip(scales, signals.exponents, strict=True)]
+def at_scale(products: Tensor, signals: Signals, scales: Sequence[float], terms: int) -> Tensor:
+    """The products of `signals` at their true scale, by what a sum of `terms` independent terms comes to.
+
+    In float64 for all models if float32 might not hold the values or squares of one: to split a stack costs more.
+    """
     sizes = [scale * (terms * square) ** 0.5 for scale, square in zip(scales, signals.squares, strict=True)]
-    safe = [i for i, size in enumerate(sizes) if size == 0 or SAFE[0] < size < SAFE[1]]
-    wide = [i for i in range(len(sizes)) if i not in safe]
-    groups = []
-    for chosen, dtype in ((safe, product.dtype), (wide, torch.float64)):
-        if chosen:
-            factor = torch.tensor([factors[i] for i in chosen], dtype=torch.float64, device=product.device)
-            groups.append((chosen, part(product, chosen).to(dtype) * factor.to(dtype)[:, None, None]))
-    return groups
+    safe = all(size == 0 or SAFE[0] < size < SAFE[1] for size in sizes)
+    factors = [scale * 2.0**exponent for scale, exponent in zip(scales, signals.exponents, strict=True)]
+    return _scaled(products if safe else products.double(), factors)
 
 
-def from_groups(groups: Groups, squares: Sequence[float], dtype: torch.dtype) -> Signals:
-    """Tensors at their true scale, as the products take them."""
-    exponents = [0] * len(squares)
-    scaled: Groups = []
-    for chosen, tensor in groups:
-        if tensor.dtype != dtype:
-            largest = tensor.abs().amax(dim=(1, 2)).tolist()
-            for i, size in zip(chosen, largest, strict=True):
-                exponents[i] = _exponent(size)
-            factor = torch.tensor([2.0 ** -exponents[i] for i in chosen], dtype=tensor.dtype, device=tensor.device)
-            tensor = (tensor * factor[:, None, None]).to(dtype)
-        scaled.append((chosen, tensor))
-    return Signals(merged(scaled), tuple(exponents), tuple(squares))
+def from_true(tensor: Tensor, squares: Sequence[float], dtype: torch.dtype) -> Signals:
+    """A tensor at its true scale, as the products take it; `squares` are its models' mean squares."""
+    if tensor.dtype == dtype:
+        return Signals(tensor, (0,) * len(tensor), tuple(squares))
+    exponents = tuple(_exponent(largest) for largest in tensor.abs().amax(dim=(1, 2)).tolist())
+    return Signals(_scaled(tensor, [2.0**-e for e in exponents]).to(dtype), exponents, tuple(squares))
 
 
-def merged(groups: Groups) -> Tensor:
-    """One tensor for all models, in the finest dtype among the groups."""
-    if len(groups) == 1:
-        return groups[0][1]
-    order = torch.tensor([i for chosen, _ in groups for i in chosen]).argsort()
-    finest = max((tensor.dtype for _, tensor in groups), key=lambda dtype: dtype.itemsize)
-    together = torch.cat([tensor.to(finest) for _, tensor in groups])
-    return together[order.to(together.device)]
-
-
-def part(tensor: Tensor, chosen: Sequence[int]) -> Tensor:
+def part(tensor: Tensor, kept: Sequence[int]) -> Tensor:
     """The tensor of these models: itself, uncopied, where they are all."""
-    return tensor if len(chosen) == len(tensor) else tensor[list(chosen)]
+    return tensor if len(kept) == len(tensor) else tensor[list(kept)]
+
+
+def _scaled(tensor: Tensor, factors: Sequence[float]) -> Tensor:
+    return tensor * torch.tensor(factors, dtype=tensor.dtype, device=tensor.device)[:, None, None]
 
 
 def _exponent(largest: float) -> int:
@@ -101,7 +81,8 @@ def _exponent(largest: float) -> int:
 
 def grams(signals: Signals) -> Signals:
     """t t' of each model, `models batch batch`."""
-    tensor = signals.tensor @ signals.tensor.transpose(1, 2)
+    # one by one: torch's batched product takes three times as long in float64
+    tensor = torch.stack([model @ model.t() for model in signals.tensor])
     return Signals(tensor, tuple(2 * exponent for exponent in signals.exponents), signals.squares)
 
 
@@ -117,3 +98,18 @@ def _ldexp(value: float, exponent: int) -> float:
         return math.ldexp(value, exponent)
     except OverflowError:
         return math.inf
+
+
+@contextmanager
+def subnormals_flushed() -> Iterator[None]:
+    """Numbers too small for the dtype's own exponent count as 0 meanwhile: they make products up to 100 times slower.
+
+    Where they would matter, a signal is held in float64 or with an exponent of its own. The mode is each thread's own:
+    torch's helpers take it over where their first work comes from in here.
+    """
+    before = float(torch.tensor(1e-310, dtype=torch.float64) * 1.0) == 0.0  # torch sets the mode but does not tell it
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)

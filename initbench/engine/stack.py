@@ -1,9 +1,10 @@
-"""A stack: networks of one shape and one activation; those on one basis share its draw and differ by scale alone."""
+"""A stack: networks of one shape and one activation; those of one seed and basis share a draw, apart by scale alone."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -12,26 +13,35 @@ from torch import Tensor
 from initbench.activations import Activation
 from initbench.core.randomness import generator
 from initbench.core.records import Layer, Network, Promise
+from initbench.engine.statistics import mean_square
 from initbench.initializers import Basis, Initializer
 from initbench.initializers.bases import NORMAL
 
 Scales = tuple[float, ...]
+Source = tuple[str, int]
+"""A basis's name and a seed: one draw."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """One network of a stack: a basis, and the factors on its unit draws, one a layer."""
+    """One network of a stack: a basis, a seed, and the factors on the unit draws, one a layer."""
 
     basis: Basis
+    seed: int
     weight_scales: Scales
     """sqrt(E[w²])."""
     bias_basis: Basis
     bias_scales: Scales
 
+    @property
+    def source(self) -> Source:
+        """Which draw of weights it is made from."""
+        return self.basis.name, self.seed
+
 
 @dataclass(frozen=True)
 class Stack:
-    """`members` networks, those of one basis beside each other."""
+    """`members` networks, those of one draw beside each other."""
 
     activation: Activation
     network: Network
@@ -42,20 +52,21 @@ class Stack:
         return Stack(self.activation, self.network, tuple(self.members[i] for i in kept))
 
     @property
-    def runs(self) -> list[tuple[str, slice]]:
-        """Each basis's name and where its members stand."""
+    def runs(self) -> list[tuple[Source, slice]]:
+        """Each draw and where its members stand."""
         found, start = [], 0
-        for name, members in itertools.groupby(self.members, key=lambda member: member.basis.name):
+        for source, members in itertools.groupby(self.members, key=lambda member: member.source):
             stop = start + len(list(members))
-            found.append((name, slice(start, stop)))
+            found.append((source, slice(start, stop)))
             start = stop
         return found
 
 
-def member(initializer: Initializer, promises: Sequence[Promise]) -> Member:
+def member(initializer: Initializer, promises: Sequence[Promise], seed: int) -> Member:
     """`initializer` as a member of a stack, from what it promises of each layer."""
     return Member(
         basis=initializer.basis,
+        seed=seed,
         weight_scales=tuple((promise.variance + promise.mean**2) ** 0.5 for promise in promises),
         bias_basis=initializer.bias_basis or NORMAL,
         bias_scales=tuple(promise.bias_variance**0.5 for promise in promises),
@@ -74,26 +85,34 @@ class LayerDraw:
 
 def draw_weights(basis: Basis, network: Network, seed: int, device: torch.device) -> list[LayerDraw]:
     """The unit draws of all layers, float32: drawn on the CPU, so the same on every device and whoever asks."""
-    draws = []
-    for layer in network.layers:
-        weight = basis.draw(layer, generator(seed, "weight", layer.index, layer.fan_out, layer.fan_in, basis.name))
-        fine = weight.double()
-        square, variance = float(fine.square().mean()), float(fine.var(correction=0))
-        draws.append(LayerDraw(weight.to(device), square, variance))
-    return draws
+
+    def draw(layer: Layer) -> Tensor:
+        return basis.draw(layer, generator(seed, "weight", layer.index, layer.fan_out, layer.fan_in, basis.name))
+
+    # torch draws on one thread; layers have generators of their own, so that several can be drawn at once
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        weights = list(pool.map(draw, network.layers))
+    torch.set_num_threads(threads)
+    return [_realized(weight.to(device)) for weight in weights]
 
 
-Draws = Mapping[str, Sequence[LayerDraw]]
-"""A basis's name -> its draws, first layer to last."""
+def _realized(weight: Tensor) -> LayerDraw:
+    square, variance = mean_square(torch.stack([weight, weight - weight.mean()])).tolist()
+    return LayerDraw(weight, square, variance)
+
+
+Draws = Mapping[Source, Sequence[LayerDraw]]
+"""Of each draw, the layers first to last."""
 
 
 def draw_biases(basis: Basis, network: Network, seed: int) -> list[Tensor]:
     """The unit draws of all layers' biases, `fan_out`, float32 on the CPU."""
+    columns = [Layer(layer.index, 1, layer.fan_out) for layer in network.layers]
     return [
-        basis.draw(Layer(layer.index, 1, layer.fan_out), generator(seed, "bias", layer.index, layer.fan_out, basis.name))
-        .squeeze(1)
-        for layer in network.layers
-    ]  # fmt: skip
+        basis.draw(column, generator(seed, "bias", column.index, column.fan_out, basis.name)).squeeze(1)
+        for column in columns
+    ]
 
 
 def draw_projection(batch: int, width: int, seed: int) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from initbench.engine import device as devices
+from initbench.grid.plan import plan
 from initbench.grid.variance import measure, predictions
 from initbench.grid.variance_study import open_inputs, resolve
 
@@ -38,8 +39,9 @@ def propagate(
     """
     study, there = resolve(**options), devices.resolve(device)
     inputs = open_inputs(study, _path(data_root), download)
-    seeds = [measure(study, inputs, seed, there)["layers"] for seed in range(study.seeds)]
-    return pd.concat(seeds, ignore_index=True)
+    planned = plan(study)
+    parts = [measure(planned, inputs, seeds, there)["layers"] for seeds in planned.parts]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _path(given: str | Path | None) -> Path | None:

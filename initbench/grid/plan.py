@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from initbench.activations import ACTIVATIONS
 from initbench.core.errors import UsageError
+from initbench.engine.signals import SAFE
 from initbench.engine.stack import Member, Stack, member
 from initbench.grid.variance_study import VarianceStudy
 from initbench.initializers import INITIALIZERS, Basis
@@ -17,6 +19,8 @@ T = TypeVar("T")
 
 MEMORY = 2**30
 """Bytes that the draws held at one time, and that the networks of one stack, may take; one of each always fits."""
+CACHED = 2**20
+"""Bytes of one tensor of a stack: enough networks to share out the cost of a call, few enough for the caches."""
 
 
 @dataclass(frozen=True)
@@ -29,55 +33,76 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a variance study has to run for each seed."""
+    """What a variance study has to run: for every seed, the networks of each activation with their pairings."""
 
-    rounds: tuple[tuple[tuple[Basis, ...], tuple[Planned, ...]], ...]
-    """Bases whose draws are held together, and the stacks that use them."""
+    study: VarianceStudy
+    networks: dict[str, dict[Member, tuple[Pairing, ...]]]
+    """Activation -> its distinct networks, at seed 0, and the pairings that each answers."""
     impossible: dict[Pairing, str] = field(default_factory=dict)
     """Pairings that cannot be, each with its reason."""
 
     @property
-    def networks(self) -> int:
-        """Distinct networks for each seed."""
-        return sum(len(planned.answers) for _, stacks in self.rounds for planned in stacks)
+    def size(self) -> int:
+        """Distinct networks, all seeds together."""
+        return self.study.seeds * sum(len(members) for members in self.networks.values())
+
+    @property
+    def parts(self) -> list[range]:
+        """Seeds that are run and kept together: enough of them to fill the stacks."""
+        widest = max(len(members) for members in self.networks.values())
+        together = max(1, self._full // widest)
+        return [range(start, min(start + together, self.study.seeds)) for start in range(0, self.study.seeds, together)]
+
+    def rounds(self, seeds: range) -> Iterator[tuple[list[tuple[Basis, int]], list[Planned]]]:
+        """Draws that are held together, and the stacks that use them, for a part's seeds."""
+        bases = {m.basis.name: m.basis for members in self.networks.values() for m in members}
+        size = 4 * sum(layer.fan_in * layer.fan_out for layer in self.study.network.layers)
+        draws = [(basis, seed) for basis in bases.values() for seed in seeds]
+        for held in _batched(draws, max(1, MEMORY // size)):
+            yield held, list(self._stacks(held))
+
+    def _stacks(self, held: Sequence[tuple[Basis, int]]) -> Iterator[Planned]:
+        """Stacks of the networks on these draws, each of one activation."""
+        for activation, networks in self.networks.items():
+            members = [(replace(m, seed=seed), pairings) for basis, seed in held
+                       for m, pairings in networks.items() if m.basis.name == basis.name]  # fmt: skip
+            members.sort(key=lambda item: self._is_wild(item[0]))  # a stack that leaves float32 costs all its members
+            for part in _batched(members, self._full):
+                stack = Stack(ACTIVATIONS.make(activation), self.study.network, tuple(m for m, _ in part))
+                yield Planned(stack, tuple(pairings for _, pairings in part))
+
+    def _is_wild(self, network: Member) -> bool:
+        """Whether a linear network of these scales would leave float32's safe range."""
+        scales = zip(network.weight_scales, self.study.network.layers, strict=True)
+        growth = sum(math.log(scale * layer.fan_in**0.5) for scale, layer in scales if scale > 0)
+        return not math.log(SAFE[0]) < growth < math.log(SAFE[1])
+
+    @property
+    def _full(self) -> int:
+        """Networks of a full stack: by the caches, and by the slopes and Gram matrices that they leave in memory."""
+        batch, widths = self.study.batch, self.study.widths
+        left = 4 * batch * (sum(widths) + batch * len(widths))
+        return max(1, min(CACHED // (4 * batch * max(widths)), MEMORY // left))
 
 
 def plan(study: VarianceStudy) -> Plan:
-    """The stacks of `study`. Raises `UsageError` if no pairing is possible."""
+    """The distinct networks of `study`. Raises `UsageError` if no pairing is possible."""
     impossible: dict[Pairing, str] = {}
-    cells: dict[str, dict[Member, list[Pairing]]] = {activation: {} for activation in study.activation}
+    networks: dict[str, dict[Member, tuple[Pairing, ...]]] = {}
     for init, activation in study.pairings:
         initializer = INITIALIZERS.make(init)
         try:
             promises = initializer.promises(ACTIVATIONS.make(activation), study.network)
         except UsageError as reason:
             impossible[init, activation] = str(reason)
-        else:
-            cells[activation].setdefault(member(initializer, promises), []).append((init, activation))
-    bases = {m.basis.name: m.basis for members in cells.values() for m in members}
-    if not bases:
+            continue
+        members = networks.setdefault(activation, {})
+        network = member(initializer, promises, seed=0)
+        members[network] = (*members.get(network, ()), (init, activation))
+    if not networks:
         raise UsageError(next(iter(impossible.values())))
-    draws = 4 * sum(layer.fan_in * layer.fan_out for layer in study.network.layers)
-    held = _batched(list(bases.values()), max(1, MEMORY // draws))
-    return Plan(tuple((together, tuple(_stacks(together, cells, study))) for together in held), impossible)
+    return Plan(study, networks, impossible)
 
 
-def _stacks(
-    together: tuple[Basis, ...], cells: dict[str, dict[Member, list[Pairing]]], study: VarianceStudy
-) -> Iterator[Planned]:
-    """Stacks of the members on these bases, each of one activation and within `MEMORY`."""
-    for activation, members in cells.items():
-        kept = [m for basis in together for m in members if m.basis.name == basis.name]
-        for part in _batched(kept, _most_members(study)):
-            stack = Stack(ACTIVATIONS.make(activation), study.network, part)
-            yield Planned(stack, tuple(tuple(members[m]) for m in part))
-
-
-def _most_members(study: VarianceStudy) -> int:
-    """Networks that leave their slopes and Gram matrices within `MEMORY`."""
-    left = 4 * study.batch * (sum(study.widths) + study.batch * len(study.widths))
-    return max(1, MEMORY // left)
-
-
-def _batched(items: Sequence[T], size: int) -> Iterator[tuple[T, ...]]:
-    return (tuple(items[start : start + size]) for start in range(0, len(items), size))
+def _batched(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    return (list(items[start : start + size]) for start in range(0, len(items), size))

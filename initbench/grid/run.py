@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from initbench.engine import device as devices
+from initbench.engine.signals import subnormals_flushed
 from initbench.grid import provenance
 from initbench.grid.plan import plan
 from initbench.grid.store import Store
@@ -15,6 +16,7 @@ from initbench.grid.variance import measure, predictions
 from initbench.grid.variance_study import VarianceStudy, open_inputs
 
 
+@subnormals_flushed()
 def run_variance(
     study: VarianceStudy,
     out: Path,
@@ -30,7 +32,7 @@ def run_variance(
     networks done and their number. Raises `UsageError` for what cannot be, before anything is written.
     """
     there = devices.resolve(device)
-    networks = plan(study).networks
+    planned = plan(study)
     inputs = open_inputs(study, data_root, download)
     inputs.batch(0, study.batch, study.widths[0])  # data that does not fit is told before the folder is made
     store = Store(out, study.as_toml(), provenance.versions())
@@ -42,14 +44,14 @@ def run_variance(
     def count(just_done: int) -> None:
         nonlocal done
         done += just_done
-        progress(done, networks * study.seeds)
+        progress(done, planned.size)
 
-    for seed in range(study.seeds):
-        part = f"seed{seed:06d}"
+    for seeds in planned.parts:
+        part = f"seed{seeds.start:06d}"
         if store.has(part):
-            count(networks)
+            count(len(seeds) * planned.size // study.seeds)
         else:
-            store.write_part(part, measure(study, inputs, seed, there, count))
+            store.write_part(part, measure(planned, inputs, seeds, there, count))
     predicted = predictions(study, inputs.moments(study.seeds, study.batch))
     store.finish(
         {"predictions": predicted},

@@ -46,7 +46,9 @@ class Store:
             write_whole(self.folder / f".{STUDY}", lambda path: path.write_text(self._study, encoding="utf-8"))
             (self.folder / f".{STUDY}").unlink()
         except OSError as error:
-            raise UsageError(f"cannot write to {self.folder}: {error.strerror}; give another folder with --out") from None
+            raise UsageError(
+                f"cannot write to {self.folder}: {error.strerror}; give another folder with --out"
+            ) from None
 
     def _is_ours(self) -> bool:
         return any((self.folder / name).exists() for name in (MANIFEST, STUDY, PARTS))

@@ -17,8 +17,9 @@ from initbench.core.errors import UsageError
 from initbench.core.records import InputMoments
 from initbench.datasets.inputs import Inputs
 from initbench.engine.propagate import propagate
-from initbench.engine.stack import draw_weights
-from initbench.grid.plan import plan
+from initbench.engine.signals import subnormals_flushed
+from initbench.engine.stack import Stack, draw_weights
+from initbench.grid.plan import Plan
 from initbench.grid.variance_study import VarianceStudy
 from initbench.initializers import INITIALIZERS
 from initbench.theory.laws import LAWS
@@ -62,30 +63,36 @@ def predictions(study: VarianceStudy, moments: InputMoments, laws: Sequence[str]
     return pd.DataFrame(rows, columns=list(PREDICTIONS))
 
 
+@subnormals_flushed()
 def measure(
-    study: VarianceStudy, inputs: Inputs, seed: int, device: torch.device, progress: Progress = lambda _: None
+    plan: Plan, inputs: Inputs, seeds: range, device: torch.device, progress: Progress = lambda _: None
 ) -> dict[str, pd.DataFrame]:
-    """One seed's rows of the table `layers`, and, for seed 0, of `histograms`.
+    """These seeds' rows of the table `layers`, and those of `histograms`, which has seed 0 alone.
 
     `progress` is called with the number of networks just done.
     """
-    batch = inputs.batch(seed, study.batch, study.widths[0]).to(device)
+    study = plan.study
+    batches = {seed: inputs.batch(seed, study.batch, study.widths[0]).to(device) for seed in seeds}
     layers: list[dict[str, Any]] = []
     shapes: list[dict[str, Any]] = []
-    for bases, stacks in plan(study).rounds:
-        draws = {basis.name: draw_weights(basis, study.network, seed, device) for basis in bases}
-        for planned in stacks:
-            seen = Histograms(study.network.depth) if seed == 0 else None
-            measured = propagate(planned.stack, draws, batch, seed, seen)
-            for number, (pairings, rows) in enumerate(zip(planned.answers, measured, strict=True)):
-                for init, activation in pairings:
+    for held, stacks in plan.rounds(seeds):
+        draws = {(basis.name, seed): draw_weights(basis, study.network, seed, device) for basis, seed in held}
+        for stack, answers in ((planned.stack, planned.answers) for planned in stacks):
+            seen = Histograms(stack)
+            for number, rows in enumerate(propagate(stack, draws, batches, seen)):
+                for init, activation in answers[number]:
                     who = {"init": init, "activation": activation}
+                    seed = stack.members[number].seed
                     layers += [{**who, "seed": seed, **asdict(layer), "layer": layer.index, **row}
                                for layer, row in zip(study.network.layers, rows, strict=True)]  # fmt: skip
-                    shapes += [{**who, **row} for row in (seen.rows(number) if seen else ())]
-            progress(len(planned.answers))
-    tables = {"layers": pd.DataFrame(layers, columns=list(LAYERS))}
-    return tables | ({"histograms": pd.DataFrame(shapes, columns=list(HISTOGRAMS))} if seed == 0 else {})
+                    shapes += [{**who, **row} for row in seen.rows(number)]
+            progress(len(answers))
+    order = {pairing: place for place, pairing in enumerate(study.pairings)}
+    layers.sort(key=lambda row: (order[row["init"], row["activation"]], row["seed"], row["layer"]))
+    return {
+        "layers": pd.DataFrame(layers, columns=list(LAYERS)),
+        "histograms": pd.DataFrame(shapes, columns=list(HISTOGRAMS)),
+    }
 
 
 class Histograms:
@@ -94,12 +101,13 @@ class Histograms:
     Bins are in units of each tensor's root mean square, so that they fit at any scale; rows are in true units.
     """
 
-    def __init__(self, depth: int) -> None:
-        self._layers = {round(number) for number in np.linspace(0, depth - 1, 5)}
+    def __init__(self, stack: Stack) -> None:
+        self._layers = {round(number) for number in np.linspace(0, stack.network.depth - 1, 5)}
+        self._seeds = [member.seed for member in stack.members]
         self._densities: dict[tuple[int, int, str], tuple[Tensor, float]] = {}
 
     def __call__(self, member: int, number: int, quantity: str, tensor: Tensor) -> None:
-        if number in self._layers:
+        if number in self._layers and self._seeds[member] == 0:
             size = float(tensor.double().square().mean().sqrt())
             shape = torch.histc(tensor.double() / size, bins=BINS, min=-REACH, max=REACH) if 0 < size < np.inf else None
             if shape is not None:

@@ -36,11 +36,11 @@ def _orthogonal(layer: Layer, generator: Generator) -> Tensor:
     return weight.mul_(math.sqrt(max(weight.shape)))  # min(m, n) unit vectors among m·n entries
 
 
-def _ones(layer: Layer, generator: Generator) -> Tensor:  # noqa: ARG001  (nothing to draw)
+def _ones(layer: Layer, generator: Generator) -> Tensor:
     return torch.ones(layer.fan_out, layer.fan_in)
 
 
-def _eye(layer: Layer, generator: Generator) -> Tensor:  # noqa: ARG001  (nothing to draw)
+def _eye(layer: Layer, generator: Generator) -> Tensor:
     return torch.eye(layer.fan_out, layer.fan_in).mul_(math.sqrt(max(layer.fan_out, layer.fan_in)))
 
 

@@ -20,7 +20,7 @@ def torch_default(bias: bool = True) -> Initializer:
 
 
 @register("keras_default", formula="w ~ U(±sqrt(6/(fan_in + fan_out))), b = 0", source="keras.layers.Dense",
-          summary="What Keras does: xavier_uniform, biases 0.")  # fmt: skip
+          default=True, summary="What Keras does: xavier_uniform, biases 0.")  # fmt: skip
 def keras_default() -> Initializer:
     return Initializer(UNIFORM, lambda s: 2 / (s.fan_in + s.fan_out), bias_mean_square=lambda _: 0.0)
 

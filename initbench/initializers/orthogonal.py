@@ -7,7 +7,7 @@ from initbench.initializers.catalogue import register, require
 from initbench.initializers.record import Initializer
 
 
-@register("orthogonal", formula="gain·Q, Q'Q = I (semi-orthogonal where not square), Var(w) = gain²/max(fan_in, fan_out)",
+@register("orthogonal", formula="gain·Q, Q'Q = I (semi-orthogonal if not square), Var(w) = gain²/max(fan_in, fan_out)",
           source="Saxe et al. 2014, sec. 3", default=True,
           summary="Very deep linear and tanh networks: dynamical isometry.")  # fmt: skip
 def orthogonal(gain: float = 1.0) -> Initializer:

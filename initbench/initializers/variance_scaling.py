@@ -50,7 +50,8 @@ _MEMBERS = [
      "Rectifiers: between the two, as the lecture has it."),
 ]  # fmt: skip
 _ALIASES = {"xavier_normal": ("xavier", "glorot_normal"), "xavier_uniform": ("glorot_uniform",), "he_normal": ("he",)}
-_DEFAULT = ("lecun_normal", "lecun_uniform", "xavier_normal", "xavier_uniform", "he_normal", "he_uniform")
+_DEFAULT = {"lecun_normal", "lecun_uniform", "xavier_normal", "xavier_uniform", "he_normal", "he_uniform",
+            "he_fan_avg_normal"}  # fmt: skip
 
 
 def _member(scale: float, mode: str, distribution: str) -> Callable[[], Initializer]:

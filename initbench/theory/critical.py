@@ -87,7 +87,10 @@ def _why_none(activation: Activation, bias_variance: float) -> str:
     what = f"{activation.spec} has no critical weight variance at bias variance {bias_variance:g}"
     if bias_variance > 0 and activation.at_zero == 0:
         return f"{what}: where chi_1 = 1, each layer adds the bias's variance and E[z²] grows without end"
-    return f"{what}: wherever chi_1 = 1, E[z²] grows from layer to layer and has no fixed point"
+    moments, one = GaussianMoments(activation), np.ones(())
+    grows = float(moments.second_moment(one)) > float(moments.slope_second_moment(one))
+    way = "grows" if grows else "shrinks"
+    return f"{what}: wherever chi_1 = 1, E[z²] {way} from layer to layer and has no fixed point"
 
 
 @dataclass(frozen=True)

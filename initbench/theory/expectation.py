@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 Real = NDArray[np.float64]
 
+
 @dataclass(frozen=True)
 class Rule:
     """How finely the line is cut and how many points a panel gets."""

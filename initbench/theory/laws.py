@@ -6,7 +6,7 @@ All laws are one recursion. With sigma_w² = fan_in·Var(w), sigma_b² the bias 
     c_l q_l = sigma_w² E[phi(u) phi(v)] + sigma_b²           the cosine between two inputs
     chi_l   = fan_out_(l+1)·Var(w_(l+1)) E[phi'(z_l)²]       the gradient's ratio from layer l+1 to l
 
-(Poole et al. 2016, eqs. 3 to 5; Schoenholz et al. 2017, eq. 5). The laws differ only in what they put for phi:
+(Poole et al. 2016, eqs. 3 to 6; Schoenholz et al. 2017, eq. 5). The laws differ only in what they put for phi:
 `linear` the identity, `rectifier` a rectifier, `first_order` phi's expansion at 0, `mean_field` phi itself.
 """
 
@@ -61,7 +61,7 @@ def rectifier() -> Law:
 
 
 @LAWS.register("first_order", summary="The activation is its expansion at 0 (with a kink there, its two slopes).",
-               formula="phi(z) = phi(0) + phi'(0) z", source="Kumar 2017, eqs. 8 to 12", default=True)  # fmt: skip
+               formula="phi(z) = phi(0) + phi'(0) z", source="Kumar 2017 (arXiv:1704.08863)", default=True)  # fmt: skip
 def first_order() -> Law:
     return Law(linearized)
 

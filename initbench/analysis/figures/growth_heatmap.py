@@ -70,7 +70,7 @@ def draw(summary: pd.DataFrame) -> Figure:
     grid = figure.subplots(1, 2)
     for axes, direction in zip(grid, TITLES, strict=True):
         cells = summary[summary["direction"] == direction].set_index(["init", "activation"])
-        tables = (cells[name].unstack().loc[inits, activations] for name in ("growth", "text", "stable"))  # noqa: PD010
+        tables = (cells[name].unstack().loc[inits, activations] for name in ("growth", "text", "stable"))
         _panel(axes, *tables)
         axes.set_title(TITLES[direction])
     grid[1].set_yticklabels([])
