@@ -66,22 +66,24 @@ def test_the_same_command_again_computes_nothing(run, monkeypatch):
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(run, monkeypatch):
+    from initbench.grid import plan
     from initbench.grid import run as module
 
+    monkeypatch.setattr(plan, "CACHED", 1)  # each seed a part of its own
     whole = run("variance", *SMALL, "--no-figures", "--out", "whole")
     measure, seeds = module.measure, []
 
-    def interrupted(study, inputs, seed, *rest):
-        seeds.append(seed)
+    def interrupted(planned, inputs, part, *rest):
+        seeds.append(list(part))
         if len(seeds) == 2:
             raise KeyboardInterrupt
-        return measure(study, inputs, seed, *rest)
+        return measure(planned, inputs, part, *rest)
 
     monkeypatch.setattr(module, "measure", interrupted)
     assert run("variance", *SMALL, "--no-figures", "--out", "broken").exit_code == 1
     assert not Path("broken/layers.parquet").exists()
     assert run("variance", *SMALL, "--no-figures", "--out", "broken").exit_code == 0
-    assert seeds == [0, 1, 1]
+    assert seeds == [[0], [1], [1]]
     assert whole.exit_code == 0
     pd.testing.assert_frame_equal(pd.read_parquet("whole/layers.parquet"), pd.read_parquet("broken/layers.parquet"))
 

@@ -7,6 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 PAIRING = ["init", "activation"]
+DECIMALS = 12
+"""Of a growth: what a product over many layers leaves beyond is rounding."""
 DIRECTIONS = {"forward": "z_second_moment", "backward": "grad_z_second_moment"}
 """Direction -> what is followed: from the first layer to the last, or from the last to the first."""
 
@@ -22,7 +24,7 @@ def growth(moments: NDArray[np.float64], layers: NDArray[np.int_], direction: st
     with np.errstate(divide="ignore", invalid="ignore"):
         log = np.log10(moments)
         low, high = (np.take_along_axis(log, end[..., None], axis=-1)[..., 0] for end in (first, last))
-        change = (high - low) / (layers[last] - layers[first])
+        change = np.round((high - low) / (layers[last] - layers[first]), DECIMALS)
     change = np.where(last > first, change, np.nan)
     return change if direction == "forward" else -change
 

@@ -37,7 +37,7 @@ def as_text(frame: pd.DataFrame) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value + 0.0:.4g}" if abs(value) > 5e-5 else ("0" if value == 0 else f"{value:.2g}")
+    return f"{value:.4g}"
 
 
 class Count(Protocol):
