@@ -26,7 +26,7 @@ def growth(moments: NDArray[np.float64], layers: NDArray[np.int_], direction: st
         low, high = (np.take_along_axis(log, end[..., None], axis=-1)[..., 0] for end in (first, last))
         change = np.round((high - low) / (layers[last] - layers[first]), DECIMALS)
     change = np.where(last > first, change, np.nan)
-    return change if direction == "forward" else -change
+    return (change if direction == "forward" else -change) + 0.0  # no negative zero
 
 
 def measured(layers: pd.DataFrame, direction: str) -> pd.DataFrame:

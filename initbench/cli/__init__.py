@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from initbench.core.errors import InitbenchError
+from initbench.core.catalogue import did_you_mean
+from initbench.core.errors import InitbenchError, UsageError, WorkError
 
 # command -> the module that holds it, and its line in the help
 COMMANDS = {
@@ -35,12 +36,31 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS:
+            raise UsageError(f"unknown command '{args[0]}'{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except InitbenchError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(error.exit_code)
+            _end(ctx, str(error), error.exit_code)
+        except click.UsageError as error:
+            _end(ctx, error.format_message(), UsageError.exit_code)
+        except BrokenPipeError:
+            raise  # the reader went away: click ends quietly
+        except OSError as error:
+            _end(ctx, f"{error.strerror or error}: {error.filename or 'a file'}", WorkError.exit_code)
+        except KeyboardInterrupt:
+            _end(ctx, "interrupted; what was finished is kept, and the same command goes on there", WorkError.exit_code)
+
+
+def _end(ctx: click.Context, message: str, code: int) -> NoReturn:
+    click.echo(f"Error: {message}", err=True)
+    ctx.exit(code)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

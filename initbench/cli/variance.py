@@ -44,13 +44,14 @@ def variance_command(
 
     given, where = options.split(given)
     study = resolve(**given)
+    drawn_into = [reports / out.name] if figures else []
     with output.progress("networks") as count:
-        store = run_variance(study, out, device=device, progress=count, **where)
+        store = run_variance(study, out, device=device, beside=drawn_into, progress=count, **where)
     results = Results(out)
     judged = verdicts.verdicts(results.layers, results.predictions)
     store.add("verdicts", judged)
     output.echo(verdicts.summary(judged), form)
-    drawn = report.draw_all(Results(out), reports / out.name) if figures else []
+    drawn = [path for folder in drawn_into for path in report.draw_all(Results(out), folder)]
     if form == "table":
         click.echo(f"Tables:  {out}/ (layers, predictions, verdicts, histograms)")
         for path in drawn:

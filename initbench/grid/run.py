@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from initbench.engine import device as devices
 from initbench.engine.signals import subnormals_flushed
 from initbench.grid import provenance
 from initbench.grid.plan import plan
-from initbench.grid.store import Store
+from initbench.grid.store import Store, require_writable
 from initbench.grid.variance import measure, predictions
 from initbench.grid.variance_study import VarianceStudy, open_inputs
 
@@ -24,17 +24,21 @@ def run_variance(
     data_root: Path | None = None,
     download: bool = False,
     device: str = "auto",
+    beside: Sequence[Path] = (),
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Store:
     """The tables `layers`, `histograms` and `predictions` of `study` in `out`.
 
-    Each seed is kept as soon as it is done, and a finished one is not computed again. `progress` is called with the
-    networks done and their number. Raises `UsageError` for what cannot be, before anything is written.
+    Each part is kept as soon as it is done, and a finished one is not computed again. `progress` is called with the
+    networks done and their number. Raises `UsageError` for what cannot be before anything is written; the folders
+    `beside`, where the caller will write, are looked at too.
     """
     there = devices.resolve(device)
     planned = plan(study)
     inputs = open_inputs(study, data_root, download)
     inputs.batch(0, study.batch, study.widths[0])  # data that does not fit is told before the folder is made
+    for folder in beside:
+        require_writable(folder)
     store = Store(out, study.as_toml(), provenance.versions())
     if store.finished:
         return store

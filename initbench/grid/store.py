@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -41,14 +42,8 @@ class Store:
     def _open(self) -> None:
         if self.folder.is_dir() and any(self.folder.iterdir()) and not self._is_ours():
             raise UsageError(f"{self.folder} holds something else than results; give another folder with --out")
-        try:
-            self._parts.mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / f".{STUDY}", lambda path: path.write_text(self._study, encoding="utf-8"))
-            (self.folder / f".{STUDY}").unlink()
-        except OSError as error:
-            raise UsageError(
-                f"cannot write to {self.folder}: {error.strerror}; give another folder with --out"
-            ) from None
+        if not self.finished:
+            require_writable(self._parts)
 
     def _is_ours(self) -> bool:
         return any((self.folder / name).exists() for name in (MANIFEST, STUDY, PARTS))
@@ -100,6 +95,16 @@ class Store:
             write_whole(path, lambda temporary: frame.to_parquet(temporary, index=False))
         except OSError as error:
             raise WorkError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def require_writable(folder: Path) -> None:
+    """Make `folder` if it is not there; raises `UsageError` if nothing can be written into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror}; give another folder") from None
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
