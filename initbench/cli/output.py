@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
@@ -52,10 +52,15 @@ def progress(label: str) -> Iterator[Count]:
     if not sys.stderr.isatty():
         yield lambda done, of: None
         return
-    with click.progressbar(length=1, label=label, file=sys.stderr, show_pos=True) as bar:
+    bars: list[Any] = []  # made when the whole is known
 
-        def count(done: int, of: int) -> None:
-            bar.length = of
-            bar.update(done - bar.pos)
+    def count(done: int, of: int) -> None:
+        if not bars:
+            bars.append(click.progressbar(length=of, label=label, file=sys.stderr, show_pos=True).__enter__())
+        bars[0].update(done - bars[0].pos)
 
+    try:
         yield count
+    finally:
+        for bar in bars:
+            bar.render_finish()
