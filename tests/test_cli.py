@@ -67,6 +67,13 @@ def test_the_same_command_again_computes_nothing(run, monkeypatch):
     assert sorted(path.name for path in Path("results/variance").iterdir()) == before
 
 
+def test_another_study_replaces_the_results_and_says_so(run):
+    run("variance", *SMALL, "--no-figures")
+    done = run("variance", *SMALL, "--no-figures", "--bias-variance", 0.1)
+    assert done.stderr == "The results of another study in results/variance were replaced.\n"
+    assert "bias_variance = 0.1" in Path("results/variance/study.toml").read_text()
+
+
 def test_an_interrupted_run_goes_on_where_it_stopped(run, monkeypatch):
     from initbench.grid import plan
     from initbench.grid import run as module

@@ -87,6 +87,27 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):
         store.add("x", ONE)
 
 
+def test_a_damaged_part_is_set_aside_and_made_anew(tmp_path):
+    store = Store(tmp_path, STUDY, VERSIONS)
+    store.write_part("seed0", {"layers": ONE})
+    part = next(tmp_path.glob("parts/*.parquet"))
+    part.write_bytes(part.read_bytes()[:40])
+    with pytest.raises(WorkError, match=r"was damaged and is set aside .*; run the same command again"):
+        store.finish({}, {})
+    assert not store.has("seed0")
+    assert part.with_name(f"{part.name}.damaged").exists()
+    store.write_part("seed0", {"layers": TWO})
+    store.finish({}, {})
+    assert list(load(tmp_path).layers.x) == [2]
+
+
+def test_a_damaged_table_is_named(tmp_path):
+    Store(tmp_path, STUDY, VERSIONS).finish({"layers": ONE}, {})
+    (tmp_path / "layers.parquet").write_bytes(b"PAR1")
+    with pytest.raises(WorkError, match=r"layers\.parquet cannot be read: "):
+        load(tmp_path).layers  # noqa: B018
+
+
 def test_a_folder_without_results(tmp_path):
     with pytest.raises(UsageError, match=r"holds no finished results: there is no manifest\.json"):
         load(tmp_path)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from initbench.core.errors import UsageError
+from initbench.core.errors import UsageError, WorkError
 
 
 class Results:
@@ -28,7 +28,10 @@ class Results:
         if not path.is_file():
             there = ", ".join(sorted(found.stem for found in self.folder.glob("*.parquet"))) or "none"
             raise UsageError(f"{self.folder} has no table '{name}'; it has: {there}")
-        return pd.read_parquet(path)
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:  # pyarrow's own errors are among these
+            raise WorkError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
 
     @cached_property
     def layers(self) -> pd.DataFrame:

@@ -47,6 +47,8 @@ def variance_command(
     drawn_into = [reports / out.name] if figures else []
     with output.progress("networks") as count:
         store = run_variance(study, out, device=device, beside=drawn_into, progress=count, **where)
+    if store.replaced:
+        click.echo(f"The results of another study in {out} were replaced.", err=True)
     results = Results(out)
     judged = verdicts.verdicts(results.layers, results.predictions)
     store.add("verdicts", judged)

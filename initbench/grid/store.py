@@ -68,11 +68,12 @@ class Store:
 
     def finish(self, tables: dict[str, pd.DataFrame], manifest: dict[str, Any]) -> None:
         """Join the parts, write all tables, the study, and last the manifest, which says that all is there."""
+        whole = {**self._joined(), **tables}
         self.replaced = (self.folder / MANIFEST).exists()
         (self.folder / MANIFEST).unlink(missing_ok=True)
         for old in self.folder.glob("*.parquet"):
             old.unlink()
-        for name, frame in {**self._joined(), **tables}.items():
+        for name, frame in whole.items():
             self._write(self.folder / f"{name}.parquet", frame)
         write_whole(self.folder / STUDY, lambda path: path.write_text(self._study, encoding="utf-8"))
         told = json.dumps({"key": self._key, **manifest}, indent=2) + "\n"
@@ -86,8 +87,19 @@ class Store:
     def _joined(self) -> dict[str, pd.DataFrame]:
         parts: dict[str, list[pd.DataFrame]] = {}
         for path in sorted(self._parts.glob(f"*-{self._key}.*.parquet")):
-            parts.setdefault(path.name.split(".")[1], []).append(pd.read_parquet(path))
+            parts.setdefault(path.name.split(".")[1], []).append(self._read_part(path))
         return {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
+
+    @staticmethod
+    def _read_part(path: Path) -> pd.DataFrame:
+        """A part's table; a damaged one is set aside, so that the same command makes it anew."""
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:  # pyarrow's own errors are among these
+            path.replace(path.with_name(f"{path.name}.damaged"))
+            path.with_name(f"{path.name.split('.')[0]}.done").unlink(missing_ok=True)
+            why = str(error).splitlines()[0]
+            raise WorkError(f"{path} was damaged and is set aside ({why}); run the same command again") from None
 
     @staticmethod
     def _write(path: Path, frame: pd.DataFrame) -> None:
