@@ -29,9 +29,7 @@ from initbench.cli import options, output
 )
 @click.option("--figures/--no-figures", default=True, show_default=True, help="Whether to draw.")
 @options.output_format
-def variance_command(
-    form: str, device: str, out: Path, reports: Path, figures: bool, **given: Any
-) -> None:  # fmt: skip
+def variance_command(form: str, device: str, out: Path, reports: Path, figures: bool, **given: Any) -> None:
     """Propagate activations and gradients through deep MLPs and hold every layer against theory.
 
     One row a pairing: log10 of the factor by which E[z²] and the squared gradient change from layer to layer,
