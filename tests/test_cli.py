@@ -124,6 +124,9 @@ BAD = [
     (["--init", "he("], "cannot read the initializer 'he('; write name or name(key=value, ...)"),
     (["--depth", "0"], "depth must be at least 1, not 0"),
     (["--width", "-1"], "width must be at least 1, not -1"),
+    (["--seeds", "99999999999"], "seeds must be at most 1,000,000, not 99,999,999,999"),
+    (["--normalization", "foo"], "unknown preparation 'foo'; accepted: none, min_max, standardize"),
+    (["--activation", "leaky_relu(slope=1e99)"], "leaky_relu: slope must be at most 1e+06, not 1e+99"),
     (["--seeds", "0"], "seeds must be at least 1, not 0"),
     (["--batch", "0"], "batch must be at least 1, not 0"),
     (["--bias-variance", "-0.1"], "bias variance must be 0 or more, not -0.1"),
@@ -158,7 +161,7 @@ def test_bad_input_gets_one_line_and_writes_nothing(run, tmp_path, arguments, me
 def test_too_large_a_network_is_refused_before_memory_is(run, tmp_path):
     done = run("variance", "--width", 10**6)
     assert done.exit_code == 2
-    assert done.stderr.startswith("Error: a network of these widths with batch 128 needs 149,")
+    assert done.stderr.startswith("Error: a network of these widths needs about 1.49e+05 GiB")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -253,6 +256,7 @@ def test_a_reports_folder_that_cannot_be_written_is_told_before_the_work(run):
 
 def test_unknown_names(run):
     assert run("show", "rellu").stderr == "Error: nothing is called 'rellu'; did you mean 'relu' or 'relu6'?\n"
+    assert run("show", "qqq").stderr == "Error: nothing is called 'qqq'; see initbench list KIND\n"
     assert run("list", "initialisers").stderr == ("Error: unknown kind 'initialisers'; did you mean 'initializers'?\n")
 
 

@@ -153,6 +153,14 @@ def test_a_small_batch_variance_is_resolved_in_float64():
         assert row["z_variance_batch"] == pytest.approx(twin["z_variance_batch"], rel=1e-3)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_callers_gradient_mode_does_not_matter(mode):
+    inputs = inputs_of(8, TAPERED.widths[0], torch.float32)
+    outside = stacked(INITS, "tanh", TAPERED, inputs)
+    with mode():
+        assert stacked(INITS, "tanh", TAPERED, inputs_of(8, TAPERED.widths[0], torch.float32)) == outside
+
+
 def test_zeros_are_true():
     (rows,) = stacked(["zeros"], "sigmoid", Network((8,) * 4), inputs_of(5, 8, torch.float32))
     for row in rows:
@@ -160,6 +168,9 @@ def test_zeros_are_true():
         assert math.isnan(row["update_ratio"])
     assert rows[-1]["grad_z_second_moment"] > 0
     assert rows[0]["grad_z_second_moment"] == 0
+    (rows,) = stacked(["zeros"], "tanh", Network((8,) * 4), inputs_of(5, 8, torch.float32))
+    assert [row["grad_w_second_moment"] for row in rows] == [0.0] * 3
+    assert rows[-1]["grad_z_second_moment"] > 0
 
 
 def test_a_saturated_gradient_is_not_reported_as_zero():

@@ -19,6 +19,9 @@ __all__ = ["ACTIVATIONS", "Activation"]
 ACTIVATIONS: Catalogue[Activation] = Catalogue("activation")
 _register = ACTIVATIONS.register
 
+STEEPEST_LEAK = 1e6
+"""Its square still fits float32 many times over."""
+
 
 @_register("identity", formula="z", summary="A linear network.", source="-", aliases=("linear",), default=True)
 def identity() -> Activation:
@@ -55,6 +58,8 @@ def relu() -> Activation:
 @_register("leaky_relu", formula="max(0, z) + slope·min(0, z)", summary="A rectifier that leaks below 0.",
            source="Maas et al. 2013", default=True)  # fmt: skip
 def leaky_relu(slope: float = 0.01) -> Activation:
+    if abs(slope) > STEEPEST_LEAK:
+        raise UsageError(f"leaky_relu: slope must be at most {STEEPEST_LEAK:g}, not {slope:g}")
     return Activation(
         lambda z: F.leaky_relu(z, slope),
         kinks=(0.0,),

@@ -44,8 +44,8 @@ class Activation:
 
     def value_and_slope(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """phi(z) and phi'(z), in z's own dtype and on its device."""
-        with torch.enable_grad():
-            leaf = z.detach().requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
+            leaf = (z.clone() if z.is_inference() else z.detach()).requires_grad_()
             value = self.function(leaf)
             if not value.requires_grad:  # a constant function of z
                 return value, torch.zeros_like(z)

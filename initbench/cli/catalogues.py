@@ -36,7 +36,7 @@ def show_command(name: str) -> None:
     found = [kind for kind in kinds.KINDS if name.partition("(")[0].strip() in kinds.catalogue(kind)]
     if not found:
         known = [entry.name for kind in kinds.KINDS for entry in kinds.catalogue(kind)]
-        raise UsageError(f"nothing is called '{name}'{did_you_mean(name, known)}")
+        raise UsageError(f"nothing is called '{name}'{did_you_mean(name, known, 'see initbench list KIND')}")
     click.echo("\n\n".join("\n".join(_lines(kind, name)) for kind in found))
 
 

@@ -12,7 +12,7 @@ import dataclasses
 import difflib
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -131,13 +131,13 @@ class Catalogue(Generic[T]):
         return value
 
 
-def did_you_mean(word: str, known: Any) -> str:
-    """`` (did you mean 'x'?)`` with the closest of `known`, else the whole list of them."""
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """``; did you mean 'x'?`` with the closest of `known`; if none is near, `otherwise` or else all of them."""
     known = list(known)
     near = difflib.get_close_matches(word.lower(), known, n=2, cutoff=0.6)
     if near:
         return f"; did you mean {' or '.join(repr(name) for name in near)}?"
-    return f"; accepted: {', '.join(known)}"
+    return f"; {otherwise or 'accepted: ' + ', '.join(known)}"
 
 
 def _split(spec: str, kind: str) -> tuple[str, list[Any], dict[str, Any]]:

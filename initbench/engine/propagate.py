@@ -123,7 +123,8 @@ def _backward(
         scales = [member.weight_scales[number] for member in stack.members]
         for i, trace in enumerate(traces):
             draw = draws[trace.member.source][number]
-            grad_w = _or_lost(squares_w[i] / draw.weight.numel(), zero_is_true[i])
+            no_input = number > 0 and trace.rows[number - 1]["a_second_moment"] == 0
+            grad_w = _or_lost(squares_w[i] / draw.weight.numel(), zero_is_true[i] or no_input)
             weight = scales[i] ** 2 * draw.mean_square
             trace.rows[number] |= {
                 "grad_z_second_moment": _or_lost(squares_z[i], zero_is_true[i]),

@@ -15,7 +15,7 @@ from initbench.grid.variance_study import open_inputs, resolve
 
 
 def predict(
-    *, laws: Sequence[str] = (), data_root: str | Path | None = None, download: bool = False, **options: Any
+    *, laws: str | Sequence[str] = (), data_root: str | Path | None = None, download: bool = False, **options: Any
 ) -> pd.DataFrame:
     """What theory says of every pairing, a row per init, activation, law and layer; no sampling.
 

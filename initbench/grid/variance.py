@@ -37,12 +37,12 @@ BINS, REACH = 81, 4.0
 PREDICTIONS = ("init", "activation", "law", "layer", "fan_in", "fan_out", "weight_variance", *PREDICTED, "note")
 
 
-def predictions(study: VarianceStudy, moments: InputMoments, laws: Sequence[str] = ()) -> pd.DataFrame:
+def predictions(study: VarianceStudy, moments: InputMoments, laws: str | Sequence[str] = ()) -> pd.DataFrame:
     """The table `predictions`: a row per init, activation, law, layer. No sampling.
 
     A pairing that cannot be has rows without values and a note that says why; raises `UsageError` if none can be.
     """
-    chosen = [LAWS.make(law) for law in (laws or LAWS.defaults)]
+    chosen = [LAWS.make(law) for law in ([laws] if isinstance(laws, str) else laws or LAWS.defaults)]
     law_rows = lru_cache(None)(predict_law)  # initializers that promise the same are predicted once
     rows: list[dict[str, Any]] = []
     refusals: list[str] = []

@@ -20,6 +20,7 @@ from initbench.initializers import INITIALIZERS
 
 DEPTH, WIDTH = 20, 512
 DEEPEST = 100_000
+MOST_SEEDS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,13 @@ def resolve(
 ) -> VarianceStudy:
     """The study that these options mean, nothing read yet. Raises `UsageError` for any that cannot be."""
     _require(seeds >= 1, f"seeds must be at least 1, not {seeds}")
+    _require(seeds <= MOST_SEEDS, f"seeds must be at most {MOST_SEEDS:,}, not {seeds:,}")
     _require(batch >= 1, f"batch must be at least 1, not {batch}")
     _require(0 <= bias_variance < math.inf, f"bias variance must be 0 or more, not {bias_variance:g}")
     chosen = {"second_moment": input_second_moment, "cosine": input_cosine}
     synthetic = _is_synthetic(input)
     source = _synthetic(input, chosen) if synthetic else _data_set(input, chosen)
+    prepared = PREPARATIONS.canonical(normalization)
     shape = _shape(depth, width, widths, None if synthetic else DATASETS.make(input).features)
     _require_memory(shape, batch)
     return VarianceStudy(
@@ -80,7 +83,7 @@ def resolve(
         widths=shape,
         bias_variance=float(bias_variance),
         input=source,
-        normalization="none" if synthetic else PREPARATIONS.canonical(normalization),
+        normalization="none" if synthetic else prepared,
         seeds=seeds,
         batch=batch,
     )
@@ -154,8 +157,8 @@ def _require_memory(widths: tuple[int, ...], batch: int) -> None:
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     _require(
         needed <= there,
-        f"a network of these widths with batch {batch} needs {needed / 2**30:,.1f} GiB; this machine has"
-        f" {there / 2**30:,.1f}",
+        f"a network of these widths needs about {needed / 2**30:.3g} GiB with this batch; this machine has"
+        f" {there / 2**30:.3g}",
     )
 
 
