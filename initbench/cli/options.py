@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,14 +18,14 @@ class Spec(click.ParamType):
 
     name = "spec"
 
-    def __init__(self, *catalogues: str) -> None:
-        """`catalogues` are ``module:NAME``, imported when a name is to be completed."""
-        self._catalogues = catalogues
+    def __init__(self, *kinds: str) -> None:
+        """`kinds` are those of `initbench list`; their catalogues are imported when a name is to be completed."""
+        self._kinds = kinds
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from initbench.cli.kinds import catalogue
 
-        names = [entry.name for where in self._catalogues for entry in catalogue(where)]
+        names = [entry.name for kind in self._kinds for entry in catalogue(kind)]
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
@@ -74,7 +74,7 @@ output_format = click.option("--format", "form", type=click.Choice(["table", "cs
                              show_default=True, help="csv and json have standard output to themselves.")  # fmt: skip
 
 
-def split(options: dict[str, Any], names: Sequence[str] = ("data_root", "download")) -> tuple[dict, dict]:
+def split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The study's own options, and those that say where its data is."""
-    where = {name: options.pop(name) for name in names}
+    where = {name: options.pop(name) for name in ("data_root", "download")}
     return options, where

@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import tempfile
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,8 +128,3 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def read_study(folder: Path) -> dict[str, Any]:
-    """The study whose results `folder` holds."""
-    return tomllib.loads((folder / STUDY).read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initbench.activations import Activation
-from initbench.activations.closed_forms import PiecewiseLinear
+from initbench.activations.closed_forms import ClosedForm, PiecewiseLinear
 from initbench.theory import expectation
 
 Real = NDArray[np.float64]
@@ -61,7 +61,7 @@ class GaussianMoments:
         return np.array([_kernel(self.activation, float(a), float(b)) for a, b in pairs]).reshape(pairs.shape)
 
     @property
-    def _form(self):  # type: ignore[no-untyped-def]
+    def _form(self) -> ClosedForm | None:
         return None if self.integrate else self.activation.closed_form
 
     @property
