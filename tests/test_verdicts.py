@@ -84,13 +84,54 @@ ONE = np.ones(DEPTH)
         (ONE, ONE, {"dead_fraction": 0.6}, ("dead", "stable")),
         (ONE, ONE, {"units": 1e-12}, ("symmetric", "symmetric")),
         (np.zeros(DEPTH), np.zeros(DEPTH), {}, ("dead", "dead")),
-        (ONE, np.where(LAYERS < 5, np.nan, 1.0), {}, ("stable", "vanishing")),
+        (ONE, np.where(LAYERS < 5, np.nan, 1.0), {}, ("stable", "lost")),
+        (np.where(LAYERS > 5, np.nan, 1.0), ONE, {}, ("lost", "stable")),
     ],
 )
 def test_words(z, grad, facts, expected):
     words, causes = words_of(layers_of(z, grad, **facts), predictions_of(ONE, ONE))
     assert (words["forward"], words["backward"]) == expected
     assert all(causes[direction] != "" or words[direction] == "stable" for direction in words)
+
+
+@pytest.mark.parametrize(
+    ("predicted_factor", "chi", "word", "cause"),
+    [
+        (1e20, np.nan, "exploding", "the gradient is above what float64 holds"),
+        (1e-20, np.nan, "vanishing", "the gradient is below what float64 holds"),
+        (1.0, 1e40, "exploding", "the gradient is above what float64 holds"),
+        (np.nan, 1e-40, "vanishing", "the gradient is below what float64 holds"),
+        (np.nan, np.nan, "lost", "the gradient is outside what float64 holds"),
+    ],
+)
+def test_a_lost_gradient_goes_the_way_that_theory_says(predicted_factor, chi, word, cause):
+    lost = layers_of(ONE, np.full(DEPTH, np.nan))
+    words, causes = words_of(lost, predictions_of(ONE, predicted_factor ** LAYERS[::-1], chi=chi))
+    assert (words["backward"], causes["backward"]) == (word, cause)
+
+
+def test_a_lost_seed_is_told():
+    one_lost = layers_of(lambda seed: ONE, lambda seed: np.where(LAYERS < 5 * seed, np.nan, ONE), seeds=2)
+    words, causes = words_of(one_lost, predictions_of(ONE, ONE, chi=0.5))
+    assert (words["backward"], words["forward"]) == ("vanishing", "stable")
+    assert causes["backward"] == "the gradient is below what float64 holds; 1 of 2 seeds left float64's range"
+    assert causes["forward"] == ""
+
+
+def test_growths_that_are_compared_are_of_the_same_layers():
+    bent = np.where(LAYERS < 6, 2.0**LAYERS, 2.0**6)
+    measured_to_6 = layers_of(np.where(LAYERS > 6, np.nan, 2.0**LAYERS), ONE)
+    law = predictions_of(bent, ONE)
+    assert predicted(law, "forward", layers=measured_to_6).predicted_growth[0] == pytest.approx(np.log10(2))
+    short = predictions_of(np.where(LAYERS > 4, np.nan, bent), ONE)
+    assert np.isnan(predicted(short, "forward", layers=measured_to_6).predicted_growth[0])
+    nothing = layers_of(np.full(DEPTH, np.nan), ONE)
+    assert predicted(short, "forward", layers=nothing).predicted_growth[0] == pytest.approx(np.log10(2))
+
+
+def test_the_jackknife_leaves_out_seeds_and_not_layers():
+    lost_early = layers_of(lambda seed: ONE, lambda seed: np.where(LAYERS < 9 * seed, np.nan, 2.0**LAYERS), seeds=2)
+    assert measured(lost_early, "backward").measured_growth_se[0] == pytest.approx(0, abs=1e-12)
 
 
 def test_causes_name_the_number_at_fault():

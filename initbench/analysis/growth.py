@@ -13,16 +13,22 @@ DIRECTIONS = {"forward": "z_second_moment", "backward": "grad_z_second_moment"}
 """Direction -> what is followed: from the first layer to the last, or from the last to the first."""
 
 
-def growth(moments: NDArray[np.float64], layers: NDArray[np.int_], direction: str) -> NDArray[np.float64]:
+def growth(
+    moments: NDArray[np.float64],
+    layers: NDArray[np.int_],
+    direction: str,
+    within: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
     """Growth per layer, `... layers` -> `...`, of second moments at these layers.
 
     Taken between the ends of the range in which it is known and not 0, in the direction of travel; NaN where there
     are not two such layers. The ends and not a fit: a signal that settles has no slope, and its change is what counts.
+    With `within`, the range is that of these other moments: only growths over the same layers can be compared.
     """
-    known = (moments > 0) & np.isfinite(moments)
+    known = _known(moments if within is None else within)
     first, last = known.argmax(axis=-1), known.shape[-1] - 1 - known[..., ::-1].argmax(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        log = np.log10(moments)
+        log = np.log10(np.where(_known(moments), moments, np.nan))
         low, high = (np.take_along_axis(log, end[..., None], axis=-1)[..., 0] for end in (first, last))
         change = np.round((high - low) / (layers[last] - layers[first]), DECIMALS)
     change = np.where(last > first, change, np.nan)
@@ -45,12 +51,24 @@ def measured(layers: pd.DataFrame, direction: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*PAIRING, "seeds", "measured_growth", "measured_growth_se"])
 
 
-def predicted(predictions: pd.DataFrame, direction: str, law: str = "mean_field") -> pd.DataFrame:
-    """A row per pairing: `predicted_growth` by one law."""
+def predicted(
+    predictions: pd.DataFrame, direction: str, law: str = "mean_field", layers: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """A row per pairing: `predicted_growth` by one law.
+
+    Over the layers between which `layers` measures the pairing, NaN where the law does not know both ends; over all
+    that the law knows where nothing is measured.
+    """
     chosen = predictions[predictions.law == law]
     table = chosen.pivot(index=PAIRING, columns="layer", values=DIRECTIONS[direction]).sort_index(axis=1)
     table = table.reindex(pd.MultiIndex.from_frame(chosen[PAIRING].drop_duplicates()))
-    grown = growth(table.to_numpy(), table.columns.to_numpy(), direction)
+    moments = within = table.to_numpy()
+    if layers is not None:
+        means = layers.pivot(index=[*PAIRING, "seed"], columns="layer", values=DIRECTIONS[direction])
+        means = means.groupby(PAIRING).mean(skipna=False).reindex(index=table.index, columns=table.columns)
+        seen = means.to_numpy(dtype=float)
+        within = np.where(_known(seen).sum(axis=1, keepdims=True) > 1, seen, moments)
+    grown = growth(moments, table.columns.to_numpy(), direction, within)
     return pd.DataFrame({"predicted_growth": grown}, index=table.index).reset_index()
 
 
@@ -60,5 +78,10 @@ def _jackknife(seeds: NDArray[np.float64], numbers: NDArray[np.int_], direction:
     if count < 2:
         return float("nan")
     kept = ~np.eye(count, dtype=bool)
-    left = growth(np.stack([seeds[row].mean(axis=0) for row in kept]), numbers, direction)
-    return float(np.sqrt((count - 1) * np.var(left)))
+    left = np.stack([seeds[row].mean(axis=0) for row in kept])
+    all_seeds = np.broadcast_to(seeds.mean(axis=0), left.shape)  # leaving out a lost seed must not change the range
+    return float(np.sqrt((count - 1) * np.var(growth(left, numbers, direction, all_seeds))))
+
+
+def _known(moments: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return (moments > 0) & np.isfinite(moments)

@@ -35,12 +35,13 @@ def _word(name: str, severity: int, summary: str) -> None:
     WORDS.register(name, summary=summary)(lambda: Word(severity))
 
 
-_word("impossible", 6, "the initializer refuses this activation; the cause says why")
-_word("dead", 5, f"no signal: the last layer (backward: the first) is all 0, or more than {DEAD:.0%} of the last"
+_word("impossible", 7, "the initializer refuses this activation; the cause says why")
+_word("dead", 6, f"no signal: the last layer (backward: the first) is all 0, or more than {DEAD:.0%} of the last"
       " layer's units are dead (see `initbench show dead_fraction`)")  # fmt: skip
-_word("symmetric", 4, "all units of a layer are equal, forward and backward: they can never learn to differ")
-_word("exploding", 3, f"the second moment grows by more than {DECADES:g} decades over the depth")
-_word("vanishing", 2, f"the second moment shrinks by more than {DECADES:g} decades over the depth")
+_word("symmetric", 5, "all units of a layer are equal, forward and backward: they can never learn to differ")
+_word("exploding", 4, f"the second moment grows by more than {DECADES:g} decades over the depth")
+_word("vanishing", 3, f"the second moment shrinks by more than {DECADES:g} decades over the depth")
+_word("lost", 2, "the signal leaves float64's range on its way, and neither theory nor the layers before say which way")
 _word("saturated", 1, f"more than {SATURATED:.0%} of a layer's (input, unit) pairs are on a flat part (see `initbench"
       " show saturated_fraction`)")  # fmt: skip
 _word("stable", 0, "none of the others")
@@ -51,8 +52,8 @@ def verdicts(layers: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     facts = _facts(layers, predictions)
     tables = []
     for direction in DIRECTIONS:
-        table = predicted(predictions, direction).merge(measured(layers, direction), on=PAIRING, how="left")
-        table = table.merge(facts, on=PAIRING, how="left")
+        table = predicted(predictions, direction, layers=layers)
+        table = table.merge(measured(layers, direction), on=PAIRING, how="left").merge(facts, on=PAIRING, how="left")
         judged = [_judge(row, direction) for row in table.to_dict("records")]
         tables.append(table.assign(direction=direction, word=[w for w, _ in judged], cause=[c for _, c in judged]))
     together = pd.concat(tables, ignore_index=True)
@@ -91,10 +92,14 @@ def _facts(layers: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     means = layers.groupby([*PAIRING, "layer"], sort=False).mean(numeric_only=True).reset_index("layer")
     ends = means.groupby(PAIRING, sort=False)
     last, first = means[means.layer == means.layer.max()], means[means.layer == 1]
+    lost = layers.assign(z=layers.z_second_moment.isna(), grad=layers.grad_z_second_moment.isna())
+    lost = lost.groupby([*PAIRING, "layer"], sort=False)[["z", "grad"]].sum().reset_index("layer")
     measured_facts = pd.DataFrame(
         {
             "last_z": last.z_second_moment,
             "first_grad": first.grad_z_second_moment,
+            "lost_z": lost.z[lost.layer == lost.layer.max()],
+            "lost_grad": lost.grad[lost.layer == 1],
             "dead": last.dead_fraction,
             "saturated": ends.saturated_fraction.max(),
             "units": last.z_variance_units / last.z_second_moment,
@@ -110,10 +115,18 @@ def _middle(chi: pd.Series) -> float:
 
 
 def _judge(row: dict, direction: str) -> tuple[str, str]:
-    """The word and its cause, the most severe first."""
+    """The word and its cause; the cause tells of seeds that the means are without."""
     if not row["seeds"] > 0:
         return "impossible", row["note"]
     forward = direction == "forward"
+    lost, seeds = int(row["lost_z" if forward else "lost_grad"]), int(row["seeds"])
+    word, cause = _judge_seeds(row, forward, lost > 0)
+    told = f"{lost} of {seeds} seeds left float64's range" if 0 < lost < seeds else ""
+    return word, "; ".join(filter(None, (cause, told)))
+
+
+def _judge_seeds(row: dict, forward: bool, lost: bool) -> tuple[str, str]:
+    """The most severe word first."""
     if (row["last_z"] if forward else row["first_grad"]) == 0:
         what = "z is 0 at the last layer" if forward else "the gradient is 0 at the first layer"
         return "dead", f"{what}{': all weights are 0' if row['gain'] == 0 and row['last_z'] == 0 else ''}"
@@ -121,18 +134,22 @@ def _judge(row: dict, direction: str) -> tuple[str, str]:
         return "symmetric", "all units of a layer are equal"
     if forward and row["dead"] > DEAD:
         return "dead", f"{row['dead']:.0%} of the last layer's units are dead"
-    return _judge_growth(row, forward)
+    return _judge_growth(row, forward, lost)
 
 
-def _judge_growth(row: dict, forward: bool) -> tuple[str, str]:
+def _judge_growth(row: dict, forward: bool, lost: bool) -> tuple[str, str]:
     growth = row["measured_growth"]
     if abs(growth) * (row["depth"] - 1) > DECADES:
         what = f"E[z²] ×{10**growth:.3g} a layer; n·Var(w) = {row['gain']:.3g}"
         if not forward:
             what = f"gradient² ×{10**growth:.3g} a layer; chi = {row['chi']:.3g}"
         return ("exploding" if growth > 0 else "vanishing"), what
-    if not forward and np.isnan(row["first_grad"]):
-        return "vanishing", "the gradient is below what float64 holds"
+    if lost:
+        # a number that is not known has no sign: theory's has, where it knows one
+        ways = (row["predicted_growth"], np.log10(row["chi"]), growth)
+        way = next((way for way in ways if np.isfinite(way) and way != 0), 0)
+        word, where = {1: ("exploding", "above"), -1: ("vanishing", "below"), 0: ("lost", "outside")}[np.sign(way)]
+        return word, f"{'E[z²]' if forward else 'the gradient'} is {where} what float64 holds"
     if forward and row["saturated"] > SATURATED:
         return "saturated", f"{row['saturated']:.0%} of a layer is on a flat part"
     return "stable", ""

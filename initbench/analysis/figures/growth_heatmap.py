@@ -22,6 +22,7 @@ MARKS = {
     "stable": "✓",
     "vanishing": "↓",
     "exploding": "↑",
+    "lost": "lost",
     "saturated": "sat",
     "dead": "dead",
     "symmetric": "sym",
