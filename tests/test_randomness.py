@@ -3,9 +3,14 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from initbench.core.randomness import generator, key_to_seed
+from initbench.core.records import Layer
+from initbench.datasets.inputs import SYNTHETIC, SampledInputs
+from initbench.engine.stack import draw_projection
+from initbench.initializers import bases
 
 
 def test_a_key_means_one_seed_in_every_process():
@@ -29,3 +34,41 @@ def test_the_global_generator_neither_matters_nor_moves():
     torch.manual_seed(99)
     assert torch.equal(one, torch.randn(5, generator=generator(1, "weight", 1)))
     assert not torch.equal(one, torch.randn(5, generator=generator(2, "weight", 1)))
+
+
+@pytest.fixture
+def another_default():
+    """Of dtype and device: the caller's, for tensors that name none."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+LAYER = Layer(1, 12, 20)
+BASES = [
+    bases.NORMAL,
+    bases.UNIFORM,
+    bases.TRUNCATED_NORMAL,
+    bases.ORTHOGONAL,
+    bases.ONES,
+    bases.EYE,
+    bases.sparse(0.5),
+]
+DRAWS = {basis.name: lambda basis=basis: basis.draw(LAYER, generator(1, "weight", 1)) for basis in BASES}
+DRAWS |= {
+    "gaussian": lambda: SYNTHETIC.make("gaussian").batch(1, 5, 12),
+    "sampled": lambda: SampledInputs(torch.arange(90.0, dtype=torch.float32, device="cpu").view(30, 3)).batch(1, 5, 3),
+    "projection": lambda: draw_projection(5, 12, 1),
+}
+PLAIN = {name: draw() for name, draw in DRAWS.items()}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_the_callers_default_dtype_and_device_do_not_matter(name, another_default):
+    draw = DRAWS[name]()
+    assert (draw.dtype, draw.device.type) == (torch.float32, "cpu")
+    assert torch.equal(draw, PLAIN[name])

@@ -111,7 +111,7 @@ def test_a_lost_gradient_goes_the_way_that_theory_says(predicted_factor, chi, wo
 
 
 def test_a_lost_seed_is_told():
-    one_lost = layers_of(lambda seed: ONE, lambda seed: np.where(LAYERS < 5 * seed, np.nan, ONE), seeds=2)
+    one_lost = layers_of(lambda seed: ONE, lambda seed: np.where(5 * seed > LAYERS, np.nan, ONE), seeds=2)
     words, causes = words_of(one_lost, predictions_of(ONE, ONE, chi=0.5))
     assert (words["backward"], words["forward"]) == ("vanishing", "stable")
     assert causes["backward"] == "the gradient is below what float64 holds; 1 of 2 seeds left float64's range"
@@ -130,7 +130,7 @@ def test_growths_that_are_compared_are_of_the_same_layers():
 
 
 def test_the_jackknife_leaves_out_seeds_and_not_layers():
-    lost_early = layers_of(lambda seed: ONE, lambda seed: np.where(LAYERS < 9 * seed, np.nan, 2.0**LAYERS), seeds=2)
+    lost_early = layers_of(lambda seed: ONE, lambda seed: np.where(9 * seed > LAYERS, np.nan, 2.0**LAYERS), seeds=2)
     assert measured(lost_early, "backward").measured_growth_se[0] == pytest.approx(0, abs=1e-12)
 
 

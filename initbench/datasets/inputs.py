@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -12,10 +13,15 @@ from initbench.core.catalogue import Catalogue
 from initbench.core.errors import UsageError
 from initbench.core.randomness import generator
 from initbench.core.records import InputMoments
+from initbench.datasets.record import fingerprint
 
 
 class Inputs(Protocol):
     """A source of batches."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the content that batches are taken from; empty where they are drawn."""
 
     def batch(self, seed: int, size: int, features: int) -> Tensor:
         """`size features`, float32 on the CPU: the same for everyone who asks for this seed."""
@@ -35,10 +41,12 @@ class GaussianInputs:
     second_moment: float = 1.0
     cosine: float = 0.0
     spec: str = ""
+    fingerprint = ""
 
     def batch(self, seed: int, size: int, features: int) -> Tensor:
         """As in `Inputs`; batches of two sizes are unrelated."""
-        draws = torch.randn(size + 1, features, generator=generator(seed, "input", size, features))
+        source = generator(seed, "input", size, features)
+        draws = torch.randn(size + 1, features, generator=source, dtype=torch.float32, device="cpu")
         mixed = draws[:1] * self.cosine**0.5 + draws[1:] * (1 - self.cosine) ** 0.5
         return mixed * self.second_moment**0.5
 
@@ -53,13 +61,19 @@ class SampledInputs:
 
     images: Tensor
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """As in `Inputs`."""
+        return fingerprint(self.images)
+
     def batch(self, seed: int, size: int, features: int) -> Tensor:
         """Distinct rows. Raises `UsageError` if there are fewer than `size`, or of another length."""
         if features != self.images.shape[1]:
             raise UsageError(f"a network with {features} inputs cannot take data of {self.images.shape[1]} features")
         if size > len(self.images):
             raise UsageError(f"a batch of {size} is more than the {len(self.images)} inputs of the data set")
-        return self.images[torch.randperm(len(self.images), generator=generator(seed, "input", size))[:size]]
+        order = torch.randperm(len(self.images), generator=generator(seed, "input", size), device="cpu")
+        return self.images[order[:size]]
 
     def moments(self, seeds: int, size: int) -> InputMoments:
         """Measured on the very batches: each input's E[x²] (in at most `GROUPS` groups), and the mean cosine."""

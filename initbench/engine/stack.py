@@ -15,7 +15,7 @@ from initbench.core.randomness import generator
 from initbench.core.records import Layer, Network, Promise
 from initbench.engine.statistics import mean_square
 from initbench.initializers import Basis, Initializer
-from initbench.initializers.bases import NORMAL
+from initbench.initializers.bases import DRAWN, NORMAL
 
 Scales = tuple[float, ...]
 Source = tuple[str, int]
@@ -117,4 +117,4 @@ def draw_biases(basis: Basis, network: Network, seed: int) -> list[Tensor]:
 
 def draw_projection(batch: int, width: int, seed: int) -> Tensor:
     """The gradient of the loss at the last activation, `batch width`, i.i.d. N(0, 1), float32 on the CPU."""
-    return torch.randn(batch, width, generator=generator(seed, "projection", batch, width))
+    return torch.randn(batch, width, generator=generator(seed, "projection", batch, width), **DRAWN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -10,38 +11,40 @@ from torch import Generator, Tensor
 from initbench.core.records import Layer
 from initbench.initializers.record import Basis
 
+DRAWN: Any = {"dtype": torch.float32, "device": "cpu"}
+"""Of every draw: the caller's default dtype and device must not change it."""
 TRUNCATED_VARIANCE = 1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(math.sqrt(2))
 """Variance of N(0, 1) cut at ±2, 0.7737: 1 - 2·2 pdf(2) / (cdf(2) - cdf(-2))."""
 
 
 def _normal(layer: Layer, generator: Generator) -> Tensor:
-    return torch.randn(layer.fan_out, layer.fan_in, generator=generator)
+    return torch.randn(layer.fan_out, layer.fan_in, generator=generator, **DRAWN)
 
 
 def _uniform(layer: Layer, generator: Generator) -> Tensor:
     bound = math.sqrt(3.0)
-    return torch.rand(layer.fan_out, layer.fan_in, generator=generator).mul_(2 * bound).sub_(bound)
+    return torch.rand(layer.fan_out, layer.fan_in, generator=generator, **DRAWN).mul_(2 * bound).sub_(bound)
 
 
 def _truncated_normal(layer: Layer, generator: Generator) -> Tensor:
-    weight = torch.empty(layer.fan_out, layer.fan_in)
+    weight = torch.empty(layer.fan_out, layer.fan_in, **DRAWN)
     # torch's bounds are absolute, so the cut is made at unit variance and the scale follows
     torch.nn.init.trunc_normal_(weight, 0.0, 1.0, -2.0, 2.0, generator=generator)
     return weight.div_(math.sqrt(TRUNCATED_VARIANCE))
 
 
 def _orthogonal(layer: Layer, generator: Generator) -> Tensor:
-    weight = torch.empty(layer.fan_out, layer.fan_in)
+    weight = torch.empty(layer.fan_out, layer.fan_in, **DRAWN)
     torch.nn.init.orthogonal_(weight, generator=generator)
     return weight.mul_(math.sqrt(max(weight.shape)))  # min(m, n) unit vectors among m·n entries
 
 
 def _ones(layer: Layer, generator: Generator) -> Tensor:
-    return torch.ones(layer.fan_out, layer.fan_in)
+    return torch.ones(layer.fan_out, layer.fan_in, **DRAWN)
 
 
 def _eye(layer: Layer, generator: Generator) -> Tensor:
-    return torch.eye(layer.fan_out, layer.fan_in).mul_(math.sqrt(max(layer.fan_out, layer.fan_in)))
+    return torch.eye(layer.fan_out, layer.fan_in, **DRAWN).mul_(math.sqrt(max(layer.fan_out, layer.fan_in)))
 
 
 def _eye_mean(layer: Layer) -> float:
@@ -54,7 +57,7 @@ def sparse(sparsity: float) -> Basis:
     def draw(layer: Layer, generator: Generator) -> Tensor:
         zeros = zeros_a_column(sparsity, layer)
         weight = _normal(layer, generator)
-        rank = torch.rand(layer.fan_out, layer.fan_in, generator=generator).argsort(dim=0).argsort(dim=0)
+        rank = torch.rand(layer.fan_out, layer.fan_in, generator=generator, **DRAWN).argsort(dim=0).argsort(dim=0)
         return weight.masked_fill_(rank < zeros, 0.0).div_(math.sqrt(1 - zeros / layer.fan_out) or 1.0)
 
     return Basis(f"sparse {sparsity!r}", draw)
