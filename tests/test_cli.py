@@ -34,7 +34,7 @@ def test_variance_prints_a_row_a_pairing_and_writes_the_tables(run):
     ]
     out = Path("results/variance")
     assert {path.name for path in out.iterdir()} == {
-        "layers.parquet", "predictions.parquet", "verdicts.parquet", "histograms.parquet", "study.toml",
+        "layers.parquet", "predictions.parquet", "verdicts.parquet", "histograms.parquet", "study.toml", "parts", ".lock",
         "manifest.json"}  # fmt: skip
     assert len(pd.read_parquet(out / "layers.parquet")) == 2 * 2 * 4
     assert json.loads((out / "manifest.json").read_text())["versions"]["initbench"]
@@ -190,7 +190,7 @@ def test_an_unwritable_folder_is_told_before_the_work(run, monkeypatch):
     Path("file").write_text("")
     done = run("variance", *SMALL, "--out", "file/out")
     assert done.exit_code == 2
-    assert done.stderr == "Error: cannot write to file/out/parts: Not a directory; give another folder\n"
+    assert done.stderr == "Error: cannot write to file/out: Not a directory; give another folder\n"
 
 
 def test_a_folder_of_something_else_is_left_alone(run):

@@ -20,7 +20,7 @@ class Results:
         """Raises `UsageError` where `folder` holds no finished results."""
         self.folder = Path(folder)
         if not (self.folder / "manifest.json").is_file():
-            raise UsageError(f"{self.folder} holds no finished results: there is no manifest.json")
+            raise UsageError(f"{self.folder} holds no results: there is no manifest.json")
 
     def table(self, name: str) -> pd.DataFrame:
         """The table `name`; raises `UsageError` with the tables that are there."""

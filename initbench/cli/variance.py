@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from initbench.cli import options, output
+from initbench.core.files import require_writable
 
 
 @click.command("variance")
@@ -42,16 +43,16 @@ def variance_command(form: str, device: str, out: Path, reports: Path, figures: 
 
     given, where = options.split(given)
     study = resolve(**given)
-    drawn_into = [reports / out.name] if figures else []
+    drawn_into = reports / out.name
+    if figures:
+        require_writable(drawn_into)  # told before the work
     with output.progress("networks") as count:
-        store = run_variance(study, out, device=device, beside=drawn_into, progress=count, **where)
+        store = run_variance(study, out, device=device, judge=verdicts.verdicts, progress=count, **where)
     if store.replaced:
         click.echo(f"The results of another study in {out} were replaced.", err=True)
     results = Results(out)
-    judged = verdicts.verdicts(results.layers, results.predictions)
-    store.add("verdicts", judged)
-    output.echo(verdicts.summary(judged), form)
-    drawn = [path for folder in drawn_into for path in report.draw_all(Results(out), folder)]
+    output.echo(verdicts.summary(results.verdicts), form)
+    drawn = report.draw_all(results, drawn_into) if figures else []
     if form == "table":
         click.echo(f"Tables:  {out}/ (layers, predictions, verdicts, histograms)")
         for path in drawn:

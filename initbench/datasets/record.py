@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
@@ -31,6 +33,11 @@ class Data:
         """Numbers in one flattened image."""
         return math.prod(self.shape)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all images and labels: the same name does not mean the same content."""
+        return fingerprint(self.train_images, self.train_labels, self.test_images, self.test_labels)
+
 
 @dataclass(frozen=True)
 class DataSet:
@@ -46,3 +53,12 @@ class DataSet:
     spec: str = ""
     needs_root: bool = False
     """Whether `load` reads files of the user's, so that a command must be told where they are."""
+
+
+def fingerprint(*tensors: Tensor) -> str:
+    """A hash of the tensors' shapes and content."""
+    digest = hashlib.blake2b(digest_size=8)
+    for tensor in tensors:
+        digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()

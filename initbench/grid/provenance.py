@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import time
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+import torch
+
+from initbench.engine import device as devices
 
 PACKAGES = ("initbench", "torch", "numpy", "scipy", "pandas")
 
@@ -24,3 +31,21 @@ def commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return here + ("+" if changed.stdout.strip() else "")
+
+
+class Told:
+    """What a manifest says of one run, from when this is made."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._started, self._clock = datetime.now(UTC), time.monotonic()
+
+    def now(self) -> dict[str, Any]:
+        """Versions, commit, device, and the times up to now."""
+        return {
+            "versions": versions(),
+            "commit": commit(),
+            "device": devices.describe(self._device),
+            "started": self._started.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - self._clock, 3),
+        }

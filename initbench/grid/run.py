@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
+
+import pandas as pd
 
 from initbench.engine import device as devices
 from initbench.engine.signals import subnormals_flushed
 from initbench.grid import provenance
 from initbench.grid.plan import plan
-from initbench.grid.store import Store, require_writable
+from initbench.grid.store import Store
 from initbench.grid.variance import measure, predictions
 from initbench.grid.variance_study import VarianceStudy, open_inputs
+
+TABLES = ("layers", "histograms")
+"""What each part of a study holds."""
 
 
 @subnormals_flushed()
@@ -24,47 +27,41 @@ def run_variance(
     data_root: Path | None = None,
     download: bool = False,
     device: str = "auto",
-    beside: Sequence[Path] = (),
+    judge: Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame] | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Store:
-    """The tables `layers`, `histograms` and `predictions` of `study` in `out`.
+    """The tables `layers`, `histograms` and `predictions` of `study` in `out`, and `verdicts` as `judge` makes it.
 
-    Each part is kept as soon as it is done, and a finished one is not computed again. `progress` is called with the
-    networks done and their number. Raises `UsageError` for what cannot be before anything is written; the folders
-    `beside`, where the caller will write, are looked at too.
+    Each part is kept as soon as it is done, and a finished one is not computed again. `judge` is given `layers` and
+    `predictions`. `progress` is called with the networks done and their number. Raises `UsageError` for what cannot
+    be before anything is written.
     """
     there = devices.resolve(device)
     planned = plan(study)
     inputs = open_inputs(study, data_root, download)
     inputs.batch(0, study.batch, study.widths[0])  # data that does not fit is told before the folder is made
-    for folder in beside:
-        require_writable(folder)
-    store = Store(out, study.as_toml(), provenance.versions())
-    if store.finished:
-        return store
-    started, clock = datetime.now(UTC), time.perf_counter()
-    done = 0
+    rests_on = {"versions": provenance.versions(), "data": inputs.fingerprint}
+    with Store(out, study.as_toml(), rests_on, TABLES, replace=True) as store:
+        if store.finished:
+            return store
+        told = provenance.Told(there)
+        done = 0
 
-    def count(just_done: int) -> None:
-        nonlocal done
-        done += just_done
-        progress(done, planned.size)
+        def count(just_done: int) -> None:
+            nonlocal done
+            done += just_done
+            progress(done, planned.size)
 
-    for seeds in planned.parts:
-        part = f"seed{seeds.start:06d}"
-        if store.has(part):
-            count(len(seeds) * planned.size // study.seeds)
-        else:
-            store.write_part(part, measure(planned, inputs, seeds, there, count))
-    predicted = predictions(study, inputs.moments(study.seeds, study.batch))
-    store.finish(
-        {"predictions": predicted},
-        {
-            "versions": provenance.versions(),
-            "commit": provenance.commit(),
-            "device": devices.describe(there),
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": round(time.perf_counter() - clock, 3),
-        },
-    )
+        parts = {f"seed{seeds.start:06d}": seeds for seeds in planned.parts}
+        for part, seeds in parts.items():
+            if store.has(part):
+                count(len(seeds) * planned.size // study.seeds)
+            else:
+                store.write_part(part, measure(planned, inputs, seeds, there, count))
+        store.require(list(parts))
+        tables = {table: store.read_parts(table) for table in TABLES}
+        tables["predictions"] = predictions(study, inputs.moments(study.seeds, study.batch))
+        if judge:
+            tables["verdicts"] = judge(tables["layers"], tables["predictions"])
+        store.finish(tables, told.now())
     return store

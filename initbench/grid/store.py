@@ -1,130 +1,192 @@
 """A results folder: tables in Parquet, the study as resolved, and a manifest of how they came about.
 
-    OUT/study.toml  OUT/manifest.json  OUT/layers.parquet ...   and, while the work goes on, OUT/parts/*.parquet
+    OUT/study.toml  OUT/manifest.json  OUT/parts/*.parquet  and, when all parts are there, OUT/runs.parquet ...
 
-Every file is written under a temporary name, flushed to the disk and renamed, so that it is whole or absent. Parts
-carry the study's key in their names: the same command finds them and goes on; another study never does.
+Parts are immutable and carry the study's key in their names: the same command finds them and goes on; another study
+never does. Every file is whole or absent. One process at a time works in a folder.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pandas as pd
 import tomli_w
+from filelock import FileLock, Timeout
 
 from initbench.core.errors import UsageError, WorkError
+from initbench.core.files import require_writable, write_whole
 
-MANIFEST, STUDY, PARTS = "manifest.json", "study.toml", "parts"
+MANIFEST, STUDY, PARTS, LOCK = "manifest.json", "study.toml", "parts", ".lock"
+LAYOUT = 1
+"""Of a results folder; a folder of a higher one was made by a newer version."""
+_KEY = re.compile("[0-9a-f]{16}")
+_PART = re.compile(r"(?P<part>\w+)-(?P<key>[0-9a-f]{16})\.(?P<table>\w+)\.parquet(\.damaged)?|\.\d+\.new")
 
 
 class Store:
-    """One results folder, open for one study."""
+    """One results folder, open for one study; use it in a `with`, which keeps other processes out."""
 
-    def __init__(self, folder: Path, study: dict[str, Any], versions: dict[str, str]) -> None:
-        """Make the folder if it is not there. Raises `UsageError` where it cannot be written or is something else."""
+    def __init__(
+        self,
+        folder: Path,
+        study: dict[str, Any],
+        rests_on: dict[str, Any],
+        tables: Sequence[str],
+        replace: bool = False,
+    ) -> None:
+        """Make the folder if it is not there.
+
+        `rests_on` is what decides the numbers beside the study (versions, data); `tables` those that each part has.
+        Raises `UsageError` where the folder cannot be written, is something else than results, or, unless `replace`,
+        holds another study's; `WorkError` where a newer version made it or another process works in it.
+        """
         self.folder = folder
-        self._study = tomli_w.dumps(study)
-        self._key = hashlib.blake2b((self._study + json.dumps(versions)).encode(), digest_size=8).hexdigest()
-        self._parts = folder / PARTS
+        self.tables = tuple(tables)
         self.replaced = False
         """Whether another study's results stood here."""
-        self._open()
+        self._study = tomli_w.dumps(study)
+        told = self._study + json.dumps(rests_on, sort_keys=True)
+        self._key = hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
+        self._parts = folder / PARTS
+        require_writable(folder)
+        _require_ours(folder)
+        self._require_same_study(replace)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder / LOCK, timeout=0)
 
-    def _open(self) -> None:
-        if self.folder.is_dir() and any(self.folder.iterdir()) and not self._is_ours():
-            raise UsageError(f"{self.folder} holds something else than results; give another folder with --out")
-        if not self.finished:
-            require_writable(self._parts)
+    def __enter__(self) -> Store:
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise WorkError(
+                f"another process is at work in {self.folder}; wait for it, or give another --out"
+            ) from None
+        return self
 
-    def _is_ours(self) -> bool:
-        return any((self.folder / name).exists() for name in (MANIFEST, STUDY, PARTS))
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    def _require_same_study(self, replace: bool) -> None:
+        manifest = read_manifest(self.folder)
+        if manifest.get("layout", LAYOUT) > LAYOUT:
+            raise WorkError(f"{self.folder} was made by a newer version of initbench; use that, or give another --out")
+        if not replace and manifest.get("key", self._key) != self._key:
+            changed = (self.folder / STUDY).exists() and (self.folder / STUDY).read_text("utf-8") == self._study
+            what = "this study's results with other data or package versions" if changed else "another study's results"
+            raise UsageError(f"{self.folder} holds {what}; give another folder with --out")
 
     @property
     def finished(self) -> bool:
         """Whether this very study's results are all here."""
-        try:
-            return json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))["key"] == self._key
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+        told = read_manifest(self.folder)
+        tables = told.get("tables", [])
+        there = all((self.folder / f"{name}.parquet").is_file() for name in tables)
+        return told.get("key") == self._key and bool(tables) and there
 
     def has(self, part: str) -> bool:
-        """Whether `part` was finished before."""
-        return (self._parts / f"{part}-{self._key}.done").exists()
+        """Whether all tables of `part` are here."""
+        return all(self._path(part, table).exists() for table in self.tables)
+
+    def begin(self, manifest: dict[str, Any]) -> None:
+        """Say whose results these are going to be, before there are any."""
+        _write_text(self.folder / STUDY, self._study)
+        self._write_manifest(manifest)
 
     def write_part(self, part: str, tables: dict[str, pd.DataFrame]) -> None:
         """Keep the tables of one part of the work."""
+        self._parts.mkdir(exist_ok=True)
         for name, frame in tables.items():
-            self._write(self._parts / f"{part}-{self._key}.{name}.parquet", frame)
-        write_whole(self._parts / f"{part}-{self._key}.done", lambda path: path.touch())
+            _write_frame(self._path(part, name), frame)
+
+    def read_parts(self, table: str) -> pd.DataFrame:
+        """`table` of all parts that are complete, in the order of their names; a damaged one is set aside first."""
+        names = sorted(path.name.partition("-")[0] for path in self._parts.glob(f"*-{self._key}.{table}.parquet"))
+        frames = [self._read(self._path(name, table)) for name in names if self.has(name)]
+        frames = [frame for frame in frames if frame is not None and len(frame)]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+    def require(self, parts: Sequence[str]) -> None:
+        """Raises `WorkError` if one of `parts` is not here or cannot be read."""
+        for part in parts:
+            if not self.has(part) or any(self._read(self._path(part, table)) is None for table in self.tables):
+                raise WorkError(
+                    f"{self.folder / PARTS}: the part {part} is missing or damaged; run the same command again"
+                )
 
     def finish(self, tables: dict[str, pd.DataFrame], manifest: dict[str, Any]) -> None:
-        """Join the parts, write all tables, the study, and last the manifest, which says that all is there."""
-        whole = {**self._joined(), **tables}
-        self.replaced = (self.folder / MANIFEST).exists()
+        """Write the joined `tables`, the study, and last the manifest, which says that all is there."""
+        before = read_manifest(self.folder)
+        self.replaced = before.get("key", self._key) != self._key
         (self.folder / MANIFEST).unlink(missing_ok=True)
-        for old in self.folder.glob("*.parquet"):
-            old.unlink()
-        for name, frame in whole.items():
-            self._write(self.folder / f"{name}.parquet", frame)
-        write_whole(self.folder / STUDY, lambda path: path.write_text(self._study, encoding="utf-8"))
-        told = json.dumps({"key": self._key, **manifest}, indent=2) + "\n"
-        write_whole(self.folder / MANIFEST, lambda path: path.write_text(told, encoding="utf-8"))
-        shutil.rmtree(self._parts)
+        for old in before.get("tables", []):
+            if re.fullmatch(r"\w+", old):
+                (self.folder / f"{old}.parquet").unlink(missing_ok=True)
+        for name, frame in tables.items():
+            _write_frame(self.folder / f"{name}.parquet", frame)
+        _write_text(self.folder / STUDY, self._study)
+        self._write_manifest({**manifest, "tables": list(tables)})
+        for path in self._parts.glob("*.parquet"):  # those of studies that stood here before
+            if (found := _PART.fullmatch(path.name)) and found["key"] != self._key:
+                path.unlink()
 
-    def add(self, name: str, frame: pd.DataFrame) -> None:
-        """Write one more table beside the finished ones."""
-        self._write(self.folder / f"{name}.parquet", frame)
+    def _write_manifest(self, manifest: dict[str, Any]) -> None:
+        told = {"layout": LAYOUT, "key": self._key, **manifest}
+        _write_text(self.folder / MANIFEST, json.dumps(told, indent=2) + "\n")
 
-    def _joined(self) -> dict[str, pd.DataFrame]:
-        parts: dict[str, list[pd.DataFrame]] = {}
-        for path in sorted(self._parts.glob(f"*-{self._key}.*.parquet")):
-            parts.setdefault(path.name.split(".")[1], []).append(self._read_part(path))
-        return {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
+    def _path(self, part: str, table: str) -> Path:
+        return self._parts / f"{part}-{self._key}.{table}.parquet"
 
     @staticmethod
-    def _read_part(path: Path) -> pd.DataFrame:
-        """A part's table; a damaged one is set aside, so that the same command makes it anew."""
+    def _read(path: Path) -> pd.DataFrame | None:
+        """A part's table; a damaged one is set aside, so that its part counts as missing."""
         try:
             return pd.read_parquet(path)
-        except (OSError, ValueError) as error:  # pyarrow's own errors are among these
+        except (OSError, ValueError):  # pyarrow's own errors are among these
             path.replace(path.with_name(f"{path.name}.damaged"))
-            path.with_name(f"{path.name.split('.')[0]}.done").unlink(missing_ok=True)
-            why = str(error).splitlines()[0]
-            raise WorkError(f"{path} was damaged and is set aside ({why}); run the same command again") from None
-
-    @staticmethod
-    def _write(path: Path, frame: pd.DataFrame) -> None:
-        try:
-            write_whole(path, lambda temporary: frame.to_parquet(temporary, index=False))
-        except OSError as error:
-            raise WorkError(f"cannot write {path}: {error.strerror or error}") from None
+            return None
 
 
-def require_writable(folder: Path) -> None:
-    """Make `folder` if it is not there; raises `UsageError` if nothing can be written into it."""
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What `folder`'s manifest tells; nothing where there is none or it is not one of ours."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    ours = isinstance(told, dict) and isinstance(told.get("layout"), int) and _KEY.fullmatch(str(told.get("key")))
+    return told if ours else {}
+
+
+def _require_ours(folder: Path) -> None:
+    """Raises `UsageError` if `folder` holds anything that a store did not put there; names alone are no proof."""
+    if not folder.is_dir() or read_manifest(folder):
+        return
+    ours = {STUDY, LOCK}
+    parts = folder / PARTS
+    if parts.is_dir() and all(_PART.fullmatch(path.name) for path in parts.iterdir()):
+        ours.add(PARTS)
+    if any(path.name not in ours and not _PART.fullmatch(path.name) for path in folder.iterdir()):
+        raise UsageError(f"{folder} holds something else than results; give another folder with --out")
+
+
+def _write_frame(path: Path, frame: pd.DataFrame) -> None:
+    _written(path, lambda temporary: frame.to_parquet(temporary, index=False))
+
+
+def _write_text(path: Path, text: str) -> None:
+    _written(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _written(path: Path, write: Any) -> None:
+    try:
+        write_whole(path, write)
     except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror}; give another folder") from None
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write with `write` under a temporary name, flush to the disk, rename to `path`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise WorkError(f"cannot write {path}: {error.strerror or error}") from None

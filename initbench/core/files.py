@@ -1,0 +1,46 @@
+"""Files that are whole or absent, whatever ends the process."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from initbench.core.errors import UsageError
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
+    """Write with `write` under a temporary name beside `path`, flush to the disk, rename; returns `path`."""
+    temporary = path.with_name(f".{os.getpid()}.new")  # short: a name that fits the file system stays one that does
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _flush_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _flush_folder(folder: Path) -> None:
+    """The name too must outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def require_writable(folder: Path) -> None:
+    """Raises `UsageError` if `folder` cannot be written, or made; makes nothing."""
+    try:
+        nearest = next(there for there in (folder, *folder.absolute().parents) if there.exists())
+        if not nearest.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror}; give another folder") from None
