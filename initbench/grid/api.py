@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from initbench.core.catalogue import did_you_mean
+from initbench.core.errors import UsageError
 from initbench.engine import device as devices
 from initbench.grid.plan import plan
 from initbench.grid.variance import measure, predictions
-from initbench.grid.variance_study import open_inputs, resolve
+from initbench.grid.variance_study import VarianceStudy, open_inputs, resolve
 
 
 def predict(
@@ -25,7 +28,7 @@ def predict(
     >>> predict(init="he_normal", activation="relu", depth=20, width=512, laws=["mean_field"]).chi.iloc[0]
     np.float64(1.0)
     """
-    study = resolve(**options)
+    study = _study(options, "laws", "data_root", "download")
     moments = open_inputs(study, _path(data_root), download).moments(study.seeds, study.batch)
     return predictions(study, moments, laws)
 
@@ -37,11 +40,20 @@ def propagate(
 
     `options` are those of `resolve`. Raises `UsageError` for what cannot be.
     """
-    study, there = resolve(**options), devices.resolve(device)
+    study, there = _study(options, "device", "data_root", "download"), devices.resolve(device)
     inputs = open_inputs(study, _path(data_root), download)
     planned = plan(study)
     parts = [measure(planned, inputs, seeds, there)["layers"] for seeds in planned.parts]
     return pd.concat(parts, ignore_index=True)
+
+
+def _study(options: dict[str, Any], *others: str) -> VarianceStudy:
+    """The study; a misspelt option may also be one of the caller's `others`."""
+    known = [*inspect.signature(resolve).parameters, *others]
+    for name in options:
+        if name not in known:
+            raise UsageError(f"unknown option '{name}'{did_you_mean(name, known)}")
+    return resolve(**options)
 
 
 def _path(given: str | Path | None) -> Path | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -86,7 +88,8 @@ class Plan:
 
 
 def plan(study: VarianceStudy) -> Plan:
-    """The distinct networks of `study`. Raises `UsageError` if no pairing is possible."""
+    """The distinct networks of `study`. Raises `UsageError` if no pairing is possible, or none would fit in memory."""
+    _require_memory(study.widths, study.batch)
     impossible: dict[Pairing, str] = {}
     networks: dict[str, dict[Member, tuple[Pairing, ...]]] = {}
     for init, activation in study.pairings:
@@ -102,6 +105,18 @@ def plan(study: VarianceStudy) -> Plan:
     if not networks:
         raise UsageError(next(iter(impossible.values())))
     return Plan(study, networks, impossible)
+
+
+def _require_memory(widths: tuple[int, ...], batch: int) -> None:
+    """Refuse what cannot fit before anything is allocated: the weights of one draw and what one network leaves."""
+    weights = sum(a * b for a, b in itertools.pairwise(widths))
+    needed = 4 * (2 * weights + 6 * batch * sum(widths) + 2 * batch**2 * len(widths))
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise UsageError(
+            f"a network of these widths needs about {needed / 2**30:.3g} GiB with this batch; this machine has"
+            f" {there / 2**30:.3g}"
+        )
 
 
 def _batched(items: Sequence[T], size: int) -> Iterator[list[T]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import os
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from initbench.datasets.inputs import SYNTHETIC, Inputs, SampledInputs
 from initbench.initializers import INITIALIZERS
 
 DEPTH, WIDTH = 20, 512
-DEEPEST = 100_000
+DEEPEST, WIDEST = 100_000, 10**12
 MOST_SEEDS = 1_000_000
 
 
@@ -67,6 +67,7 @@ def resolve(
     batch: int = 128,
 ) -> VarianceStudy:
     """The study that these options mean, nothing read yet. Raises `UsageError` for any that cannot be."""
+    _require_kinds(locals())
     _require(seeds >= 1, f"seeds must be at least 1, not {seeds}")
     _require(seeds <= MOST_SEEDS, f"seeds must be at most {MOST_SEEDS:,}, not {seeds:,}")
     _require(batch >= 1, f"batch must be at least 1, not {batch}")
@@ -76,16 +77,16 @@ def resolve(
     source = _synthetic(input, chosen) if synthetic else _data_set(input, chosen)
     prepared = PREPARATIONS.canonical(normalization)
     shape = _shape(depth, width, widths, None if synthetic else DATASETS.make(input).features)
-    _require_memory(shape, batch)
+    _require(max(shape) <= WIDEST, f"every width must be at most {WIDEST:,}, not {reprlib.repr(max(shape))}")
     return VarianceStudy(
         init=_canonical(INITIALIZERS, init),
         activation=_canonical(ACTIVATIONS, activation),
-        widths=shape,
+        widths=tuple(int(units) for units in shape),
         bias_variance=float(bias_variance),
         input=source,
         normalization="none" if synthetic else prepared,
-        seeds=seeds,
-        batch=batch,
+        seeds=int(seeds),
+        batch=int(batch),
     )
 
 
@@ -150,16 +151,38 @@ def _shape(depth: int | None, width: int | None, widths: Sequence[int] | None, f
     return tuple(widths)
 
 
-def _require_memory(widths: tuple[int, ...], batch: int) -> None:
-    """Refuse what cannot fit before anything is allocated: the weights of one draw and what one network leaves."""
-    weights = sum(a * b for a, b in itertools.pairwise(widths))
-    needed = 4 * (2 * weights + 6 * batch * sum(widths) + 2 * batch**2 * len(widths))
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    _require(
-        needed <= there,
-        f"a network of these widths needs about {needed / 2**30:.3g} GiB with this batch; this machine has"
-        f" {there / 2**30:.3g}",
-    )
+Kind = Callable[[Any], bool]
+
+
+def _one(kind: type) -> Kind:
+    return lambda value: isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _several(kind: Kind) -> Kind:
+    return lambda value: isinstance(value, Collection) and not isinstance(value, str) and all(map(kind, value))
+
+
+def _either(*kinds: Kind) -> Kind:
+    return lambda value: any(kind(value) for kind in kinds)
+
+
+_whole, _number, _name, _left_out = _one(Integral), _one(Real), _one(str), _one(type(None))
+_KINDS: dict[str, tuple[Kind, str]] = {
+    **dict.fromkeys(["init", "activation"], (_either(_name, _several(_name)), "a name or a list of names")),
+    **dict.fromkeys(["input", "normalization"], (_name, "a name")),
+    **dict.fromkeys(["depth", "width"], (_either(_whole, _left_out), "a whole number")),
+    **dict.fromkeys(["seeds", "batch"], (_whole, "a whole number")),
+    **dict.fromkeys(["input_second_moment", "input_cosine"], (_either(_number, _left_out), "a number")),
+    "widths": (_either(_several(_whole), _left_out), "a list of whole numbers"),
+    "bias_variance": (_number, "a number"),
+}
+"""What each option of `resolve` takes: the command line has seen to it, Python's callers may have not."""
+
+
+def _require_kinds(options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        is_kind, kind = _KINDS[name]
+        _require(is_kind(value), f"{name} must be {kind}, not {reprlib.repr(value)}")
 
 
 def _listed(value: Any) -> Any:
