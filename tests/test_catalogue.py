@@ -1,5 +1,6 @@
 """Names, spec strings and their errors."""
 
+import warnings
 from dataclasses import dataclass
 
 import pytest
@@ -89,6 +90,13 @@ def test_hostile_specs_are_refused_in_one_short_line(things, spec):
         things.make(spec)
     assert len(str(caught.value)) < 300
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("spec", ["ball(1if 2else 3)", "1()", "ball('\\d')", "ball(1 is 1)"])
+def test_odd_specs_are_refused_without_a_warning(things, spec):
+    with warnings.catch_warnings(action="always", record=True) as told, pytest.raises(UsageError):
+        things.make(spec)
+    assert told == []
 
 
 def test_a_name_is_registered_once(things):

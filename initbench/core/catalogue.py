@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -146,7 +147,8 @@ def _split(spec: str, kind: str) -> tuple[str, list[Any], dict[str, Any]]:
     if len(spec) > LONGEST_SPEC:
         raise UsageError(complaint)
     try:
-        node = ast.parse(spec.strip(), mode="eval").body
+        with warnings.catch_warnings(action="ignore"):  # Python's own advice on odd code, such as 1if 2else 3
+            node = ast.parse(spec.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise UsageError(complaint) from None
     if isinstance(node, ast.Name):

@@ -104,10 +104,12 @@ def _ldexp(value: float, exponent: int) -> float:
 def subnormals_flushed() -> Iterator[None]:
     """Numbers too small for the dtype's own exponent count as 0 meanwhile: they make products up to 100 times slower.
 
-    Where they would matter, a signal is held in float64 or with an exponent of its own. The mode is each thread's own:
-    torch's helpers take it over where their first work comes from in here.
+    Where they would matter, a signal is held in float64 or with an exponent of its own. The mode is each thread's own,
+    and only the caller's is set and set back. torch's helper threads keep the mode that the caller had at their first
+    work: started in here they flush for as long as they live, started before they do not flush in here.
     """
-    before = float(torch.tensor(1e-310, dtype=torch.float64) * 1.0) == 0.0  # torch sets the mode but does not tell it
+    # torch sets the mode but does not tell it
+    before = float(torch.tensor(1e-310, dtype=torch.float64, device="cpu") * 1.0) == 0.0
     torch.set_flush_denormal(True)
     try:
         yield
