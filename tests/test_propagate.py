@@ -153,6 +153,18 @@ def test_a_small_batch_variance_is_resolved_in_float64():
         assert row["z_variance_batch"] == pytest.approx(twin["z_variance_batch"], rel=1e-3)
 
 
+@pytest.mark.parametrize("init", ["ones", "constant(-1)"])
+@pytest.mark.parametrize("width", [6, 8, 12])
+def test_slopes_of_saturated_units_are_resolved_in_float64(init, width):
+    """1 - tanh² has few digits in float32 where tanh is near 1."""
+    network, inputs = Network((width,) * 9), inputs_of(16, width)
+    (rows,) = stacked([init], "tanh", network, inputs.float())
+    (fine,) = stacked([init], "tanh", network, inputs)
+    for row, twin in zip(rows, fine, strict=True):
+        for name in ("grad_z_second_moment", "grad_a_second_moment", "grad_w_second_moment"):
+            assert row[name] == pytest.approx(twin[name], rel=1e-6, abs=0)
+
+
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_the_callers_gradient_mode_does_not_matter(mode):
     inputs = inputs_of(8, TAPERED.widths[0], torch.float32)

@@ -1,8 +1,8 @@
 """Activations forward and gradients backward through a stack of deep MLPs, measured at every layer.
 
 Signals keep their scale beside their numbers, so float32's range never shows. Its resolution can: where the variance
-over the batch sinks below the rounding of the products, the network is run again in float64. What float64 cannot hold
-either is NaN, never 0 or inf.
+over the batch sinks below the rounding of the products, or all slopes below that of the activation, the network is run
+again in float64. What float64 cannot hold either is NaN, never 0 or inf.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ Observer = Callable[[int, int, str, Tensor], None]
 
 RESOLVED = {torch.float32: 1e-10, torch.float64: 1e-27}
 """The smallest batch variance, relative to the second moment, that is not the products' rounding."""
+RESOLVED_SLOPE = 1e-7
+"""The smallest mean squared slope, relative to the steepest, that float32 knows: 1 - tanh² comes in steps of 6e-8."""
 
 
 @dataclass
@@ -94,6 +96,9 @@ def _forward(stack: Stack, draws: Draws, inputs: Tensor, observe: Observer | Non
         a, slope = stack.activation.value_and_slope(z)
         for i, row in enumerate(statistics.as_rows(_columns(z, a, slope, stack.activation))):
             _judge(row, traces[i], scales[i], inputs.dtype)
+            if row["saturated_fraction"] == 1 and not stack.activation.flat:
+                square = float(statistics.mean_square(slope[i : i + 1]))
+                traces[i].unresolved |= square < RESOLVED_SLOPE * stack.activation.steepest**2
             variance = scales[i] ** 2 * draws[stack.members[i].source][number].variance
             traces[i].rows.append({"weight_variance": variance, **row})
             if observe:
