@@ -12,6 +12,7 @@ from initbench.activations import ACTIVATIONS, Activation
 from initbench.core.errors import UsageError
 from initbench.core.randomness import generator
 from initbench.core.records import Layer, Network
+from initbench.engine.stack import draw_weights, member
 from initbench.initializers import INITIALIZERS, Setting
 
 ARGUMENTS = {float: "0.5", int: "2", bool: "true", str: "normal"}
@@ -37,12 +38,15 @@ WIDE, FAN_IN = FANS[0], FANS[0][0]
 TANH = ACTIVATIONS.make("tanh")
 
 
-def setting(fans=WIDE, activation="tanh", bias_variance=0.05, index=2):
-    return Setting(Layer(index, *fans), ACTIVATIONS.make(activation), bias_variance)
+def setting(fans=WIDE, activation="tanh", bias_variance=0.05):
+    return Setting(Layer(1, *fans), ACTIVATIONS.make(activation), bias_variance)
 
 
 def drawn(spec, fans=WIDE, seed=7, **where):
-    return INITIALIZERS.make(spec).draw(setting(fans, **where), generator(seed, "weight"))
+    """Weights as a network has them: the unit draw times the scale."""
+    made, network = INITIALIZERS.make(spec), Network(fans)
+    (scale,) = member(made, [made.promise(setting(fans, **where))], seed).weight_scales
+    return draw_weights(made.basis, network, seed, torch.device("cpu"))[0].weight * scale
 
 
 def promised(spec, fans=WIDE, **where):
@@ -87,11 +91,9 @@ def test_the_global_generators_are_neither_read_nor_moved(spec):
 
 @pytest.mark.parametrize("spec", ALL)
 def test_another_seed_is_another_draw_unless_nothing_is_drawn(spec):
-    initializer = INITIALIZERS.make(spec)
     promise = promised(spec)
     fixed = promise.coupling != "independent" or promise.variance == 0
-    one, other = (initializer.draw(setting(), generator(seed, "w")) for seed in (1, 2))
-    assert torch.equal(one, other) is fixed
+    assert torch.equal(drawn(spec, seed=1), drawn(spec, seed=2)) is fixed
 
 
 @pytest.mark.parametrize("fans", FANS)
@@ -99,7 +101,7 @@ def test_another_seed_is_another_draw_unless_nothing_is_drawn(spec):
 def test_mean_and_variance_are_the_promised(spec, fans):
     sample, promise = drawn(spec, fans).double().numpy(), promised(spec, fans)
     size = math.sqrt(promise.variance + promise.mean**2)
-    assert promise.layer == Layer(2, *fans)
+    assert promise.layer == Layer(1, *fans)
     assert math.isfinite(size)
     # a layer without randomness is exact to float32
     exact = promise.coupling != "independent"
