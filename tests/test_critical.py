@@ -90,7 +90,10 @@ def test_attracting_points_attract_and_others_repel(name, bias_variance):
     for _ in range(20):
         q = point.weight_variance * second_moment(activation, q) + bias_variance
     moved = (q - start) / start
-    assert moved <= 1e-9 if point.attracting else moved > 1e-6
+    if point.every_q:
+        assert abs(moved) <= 1e-9
+    else:
+        assert moved <= 1e-9 if point.attracting else moved > 1e-6
 
 
 def test_tanh_with_bias_variance_005_is_the_papers():
@@ -109,7 +112,8 @@ def test_without_bias_the_critical_variance_is_read_at_zero(spec, weight_varianc
     """1/phi'(0)², and He's 2/(1 + slope²) for rectifiers (He et al. 2015, eq. 15)."""
     point = critical(ACTIVATIONS.make(spec))
     assert point.weight_variance == pytest.approx(weight_variance, rel=1e-14)
-    assert (point.q, point.attracting) == (0, True)
+    linear_in_q = spec in ("relu", "identity") or spec.startswith("leaky_relu")
+    assert (point.q, point.attracting, point.every_q) == (0, not linear_in_q, linear_in_q)
 
 
 def test_sin_with_bias_equals_its_closed_form():

@@ -37,7 +37,8 @@ def show_command(name: str) -> None:
     if not found:
         known = [entry.name for kind in kinds.KINDS for entry in kinds.catalogue(kind)]
         raise UsageError(f"nothing is called '{name}'{did_you_mean(name, known, 'see initbench list KIND')}")
-    click.echo("\n\n".join("\n".join(_lines(kind, name)) for kind in found))
+    with output.reader_may_leave():
+        click.echo("\n\n".join("\n".join(_lines(kind, name)) for kind in found))
 
 
 def _lines(kind: str, name: str) -> Iterator[str]:
@@ -46,9 +47,9 @@ def _lines(kind: str, name: str) -> Iterator[str]:
     yield f"{entry.name}, {catalogue.kind}"
     told = {"what": entry.summary, "formula": entry.formula, "source": entry.source, "written": entry.signature,
             "also": ", ".join(entry.aliases)}  # fmt: skip
-    yield from (f"  {label:<9} {text}" for label, text in told.items() if text and text != "-")
+    yield from (f"  {label:<10} {text}" for label, text in told.items() if text and text != "-")
     for label, text in DETAILS.get(kind, lambda *_: {})(catalogue, name).items():
-        yield f"  {label:<9} {text}"
+        yield f"  {label:<10} {text}"
 
 
 def _gains(catalogue: Any, name: str) -> dict[str, str]:
@@ -58,16 +59,16 @@ def _gains(catalogue: Any, name: str) -> dict[str, str]:
     found = gains(activation)
     try:
         point = critical(activation)
-        kind = "attracting" if point.attracting else "repelling"
-        at = f"{point.weight_variance:.10g} = fan_in·Var(w), at q* = {point.q:.6g}, {kind}"
+        where = f"at q* = {point.q:.6g}, {'attracting' if point.attracting else 'repelling'}"
+        at = f"{point.weight_variance:.10g} = fan_in·Var(w), {'at any q: E[z²] stays' if point.every_q else where}"
     except UsageError as reason:
         at = f"none: {reason}"
     return {
         "kinks": ", ".join(f"{kink:g}" for kink in activation.kinks) or "none",
         "gains": "gain²/fan_in is a weight variance; four things are called so",
-        "  torch": "none" if found.torch is None else f"{found.torch:.10g}  torch.nn.init.calculate_gain",
-        "  moment": f"{found.moment:.10g}  1/sqrt(E[phi(z)²]), z ~ N(0, 1)",
-        "  backward": f"{found.backward:.10g}  1/sqrt(E[phi'(z)²]), z ~ N(0, 1)",
+        "  torch": "none" if found.torch is None else f"{found.torch:<12.10g} torch.nn.init.calculate_gain",
+        "  moment": f"{found.moment:<12.10g} 1/sqrt(E[phi(z)²]), z ~ N(0, 1)",
+        "  backward": f"{found.backward:<12.10g} 1/sqrt(E[phi'(z)²]), z ~ N(0, 1)",
         "critical": at,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """A reader that goes away (`| head -1`) has what it wanted: that is no failure."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # what is left in the buffer would be tried again at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@reader_may_leave()
 def echo(frame: pd.DataFrame, form: str, pager: bool = False) -> None:
     """Print `frame` as a table (through a pager on a terminal, if `pager`), csv or json."""
     if form == "csv":

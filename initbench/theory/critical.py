@@ -33,9 +33,11 @@ class CriticalPoint:
     weight_variance: float
     """sigma_w² = fan_in·Var(w)."""
     q: float
-    """q*, the fixed point of E[z²]; any q where the map is linear in q."""
+    """q*, the fixed point of E[z²]; 0 stands for all where every q is one."""
     attracting: bool
     """Whether E[z²] returns to q* after a disturbance."""
+    every_q: bool = False
+    """Whether the map is linear in q, so that every q is a fixed point and E[z²] stays where it is."""
 
 
 @lru_cache
@@ -55,8 +57,11 @@ def _at_zero(activation: Activation, bias_variance: float) -> list[CriticalPoint
     slope = float(linearized(activation).slope_second_moment(np.zeros(())))
     if bias_variance != 0 or activation.at_zero != 0 or slope == 0:
         return []
-    grows = GaussianMoments(activation).second_moment(np.array(_TINY)) / slope > _TINY * (1 + 1e-12)
-    return [CriticalPoint(1 / slope, 0.0, attracting=not bool(grows))]
+    q = np.array([_TINY, 1.0, 1 / _TINY])
+    factor = GaussianMoments(activation).second_moment(q) / (slope * q)
+    if np.allclose(factor, 1, rtol=0, atol=1e-12):
+        return [CriticalPoint(1 / slope, 0.0, attracting=False, every_q=True)]
+    return [CriticalPoint(1 / slope, 0.0, attracting=bool(factor[0] <= 1 + 1e-12))]
 
 
 def _away_from_zero(activation: Activation, bias_variance: float) -> list[CriticalPoint]:
