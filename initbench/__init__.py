@@ -3,6 +3,8 @@
 import initbench as ib
 ib.predict(init="he_normal", activation="relu", depth=20, width=512)       # theory, a DataFrame
 ib.propagate(init=["he_normal", "xavier"], activation="relu", seeds=10)    # what networks do, a DataFrame
+study = ib.Study(compare={"init": ["he", "xavier"], "depth": [2, 10]}, fix={"lr": 0.05}, seeds=3)
+ib.run(study, out="results/mine").runs                                     # trains what is missing, a DataFrame
 ib.load("results/variance").verdicts                                       # a finished study's tables
 """
 
@@ -13,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from initbench.analysis.results import Results, load
-    from initbench.grid.api import predict, propagate
+    from initbench.api import predict, propagate, run
+    from initbench.grid.study import Study
 
-__all__ = ["Results", "load", "predict", "propagate"]
+__all__ = ["Results", "Study", "load", "predict", "propagate", "run"]
 
 _HOME = {
-    "predict": "initbench.grid.api",
-    "propagate": "initbench.grid.api",
+    "predict": "initbench.api",
+    "propagate": "initbench.api",
+    "run": "initbench.api",
+    "Study": "initbench.grid.study",
     "load": "initbench.analysis.results",
     "Results": "initbench.analysis.results",
 }

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 import torch
 
+from initbench.api import propagate
 from initbench.core.records import Network
 from initbench.engine.stack import draw_weights
-from initbench.grid.api import propagate
 from initbench.initializers import INITIALIZERS
 
 pytestmark = [

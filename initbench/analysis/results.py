@@ -14,24 +14,28 @@ from initbench.core.errors import UsageError, WorkError
 
 
 class Results:
-    """The tables of one finished study, each read when it is first asked for."""
+    """The tables of one study, each read when it is first asked for."""
 
     def __init__(self, folder: str | Path) -> None:
-        """Raises `UsageError` where `folder` holds no finished results."""
+        """Raises `UsageError` where `folder` holds no results."""
         self.folder = Path(folder)
         if not (self.folder / "manifest.json").is_file():
             raise UsageError(f"{self.folder} holds no results: there is no manifest.json")
+
+    @property
+    def finished(self) -> bool:
+        """Whether all is there."""
+        return "tables" in self.manifest
 
     def table(self, name: str) -> pd.DataFrame:
         """The table `name`; raises `UsageError` with the tables that are there."""
         path = self.folder / f"{name}.parquet"
         if not path.is_file():
+            if not self.finished:
+                raise UsageError(f"{self.folder} is not finished; the command that began it goes on there")
             there = ", ".join(sorted(found.stem for found in self.folder.glob("*.parquet"))) or "none"
             raise UsageError(f"{self.folder} has no table '{name}'; it has: {there}")
-        try:
-            return pd.read_parquet(path)
-        except (OSError, ValueError) as error:  # pyarrow's own errors are among these
-            raise WorkError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        return _read(path)
 
     @cached_property
     def layers(self) -> pd.DataFrame:
@@ -54,14 +58,35 @@ class Results:
         return self.table("histograms")
 
     @cached_property
+    def runs(self) -> pd.DataFrame:
+        """Trained: a row per cell."""
+        return self.table("runs")
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """Losses and accuracies on the way: a row per cell and recorded step."""
+        return self.table("curves")
+
+    @cached_property
+    def layer_curves(self) -> pd.DataFrame:
+        """What went on in the layers: a row per cell, recorded step and layer."""
+        return self.table("layer_curves")
+
+    @cached_property
     def study(self) -> dict[str, Any]:
         """The study as resolved."""
-        return tomllib.loads((self.folder / "study.toml").read_text(encoding="utf-8"))
+        return tomllib.loads(self._text("study.toml"))
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """Versions, commit, device, times."""
-        return json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+        return json.loads(self._text("manifest.json"))
+
+    def _text(self, name: str) -> str:
+        try:
+            return (self.folder / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise WorkError(f"{self.folder / name} cannot be read: {error}") from None
 
     def __repr__(self) -> str:
         return f"Results({str(self.folder)!r})"
@@ -70,3 +95,29 @@ class Results:
 def load(folder: str | Path) -> Results:
     """The results that `folder` holds; torch is not needed to read them."""
     return Results(folder)
+
+
+def progress_of(folder: str | Path) -> dict[str, str]:
+    """How far a study of training in `folder` is, as lines to print; also while it runs."""
+    results = Results(folder)
+    told = results.manifest
+    if "trainings" not in told:
+        return {"state": "finished" if results.finished else "unfinished"}
+    parts = [_read(path) for path in sorted(results.folder.glob(f"parts/*-{told['key']}.runs.parquet"))]
+    trained = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"status": [], "training_id": []})
+    statuses = ", ".join(f"{number:,} {status}" for status, number in trained["status"].value_counts().items())
+    left = told["trainings"] - trained["training_id"].nunique()
+    return {
+        "state": "finished" if results.finished else "unfinished; the same command goes on",
+        "cells": f"{told['cells']:,}",
+        "trainings": f"{told['trainings']:,}: {statuses or 'none done'}" + (f", {left:,} to do" if left else ""),
+        "engine": f"{told['engine']}, {told['device']}",
+        "started": told["started"],
+    }
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's own errors are among these
+        raise WorkError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None

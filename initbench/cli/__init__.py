@@ -16,6 +16,9 @@ from initbench.core.errors import InitbenchError, UsageError, WorkError
 COMMANDS = {
     "variance": ("variance", "Propagate through deep MLPs and hold every layer against theory."),
     "predict": ("predict", "What theory says of every layer; no sampling."),
+    "train-grid": ("train_grid", "Train every network of a grid, thousands at once."),
+    "status": ("status", "How far a results folder is."),
+    "verify": ("verify", "Train a sample of stored runs again with the plain loop, and compare."),
     "list": ("catalogues", "List the entries of a kind: initializers, activations, ..."),
     "show": ("catalogues", "Show an entry: formula, source, when to use it."),
 }
@@ -30,7 +33,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return getattr(import_module(f"initbench.cli.{COMMANDS[cmd_name][0]}"), f"{cmd_name}_command")
+        return getattr(import_module(f"initbench.cli.{COMMANDS[cmd_name][0]}"), f"{cmd_name.replace('-', '_')}_command")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

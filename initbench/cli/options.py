@@ -48,6 +48,26 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
     return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
 
 
+class Setting(click.ParamType):
+    """``key=value``."""
+
+    name = "key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        key, equals, text = value.partition("=")
+        if not (key.strip() and equals and text.strip()):
+            self.fail(f"'{value}' is not KEY=VALUE, such as lr=0.1", param, ctx)
+        return key.strip(), text
+
+
+data = together(
+    click.option("--data-root", type=click.Path(path_type=Path), help="Folder with the data set's files."),
+    click.option("--download", is_flag=True, help="Fetch missing files into --data-root."),
+)
+"""Where data sets are."""
+
 network = together(
     click.option("--init", multiple=True, type=Spec("initializers"), help="An initializer; may be repeated."
                  " Default: the classical ones."),
@@ -63,8 +83,7 @@ network = together(
     click.option("--input-cosine", type=float, help="Cosine between two Gaussian inputs. Default: 0."),
     click.option("--normalization", type=Spec("preparations"), default="standardize", show_default=True,
                  help="What is done to a data set's images."),
-    click.option("--data-root", type=click.Path(path_type=Path), help="Folder with the data set's files."),
-    click.option("--download", is_flag=True, help="Fetch missing files into --data-root."),
+    data,
     click.option("--seeds", type=int, default=10, show_default=True, help="Repetitions, with seeds 0, 1, ..."),
     click.option("--batch", type=int, default=128, show_default=True, help="Inputs for each seed."),
 )  # fmt: skip

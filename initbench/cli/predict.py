@@ -18,6 +18,6 @@ def predict_command(form: str, laws: tuple[str, ...], **given: Any) -> None:
 
     A row per initializer, activation, law and layer. `initbench list columns` says what each column is.
     """
-    from initbench.grid.api import predict
+    from initbench.api import predict
 
     output.echo(predict(laws=laws, **given), form, pager=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from initbench.core.catalogue import Catalogue
+from initbench.core.cell import Cell
 
 Real = NDArray[np.float64]
 
@@ -88,7 +89,7 @@ _column("init", "canonical spec of the initializer", "all")
 _column("activation", "canonical spec of the activation", "all")
 _column("law", "the law that predicts: see `initbench list laws`", "predictions")
 _column("seed", "the seed: the unit of replication")
-_column("layer", "the hidden layer, from 1 to depth", _BOTH)
+_column("layer", "the hidden layer, from 1 to depth; in layer_curves depth + 1 is the output", _BOTH + ", layer_curves")
 _column("fan_in", "inputs of the layer", _BOTH)
 _column("fan_out", "units of the layer", _BOTH)
 _column("weight_variance", "Var(w): realized by this draw (layers) or promised (predictions)", _BOTH)
@@ -124,4 +125,32 @@ _column(
     " half counts",
 )
 _column("dead_fraction", f"share of units on a flat part (|phi'(z)| < {FLAT_SLOPE} of the steepest) for every input")
-_column("note", "why a value is missing, or what it rests on", "predictions")
+_column("note", "why a value is missing, or what it rests on", "predictions, runs")
+
+_column("cell_id", "hash of all that the cell says", "runs, curves, layer_curves")
+_column("training_id", "hash of the training; cells that are the same training share it, empty if impossible", "runs")
+_column("study", "the study's name", "runs")
+_column("name", "init-activation-layers-lr-momentum-batch-width-optimizer-nesterov, as in the lecture", "runs")
+for _field in fields(Cell):
+    if _field.name not in COLUMNS and _field.name != "regularizers":
+        _column(_field.name, f"a factor of the cell, {_field.default!r} unless the study says", "runs")
+_column("status", "finished; diverged: a loss is no number; impossible and failed: the note says why", "runs")
+_column("diverged_at", "the update whose loss was the first that is no number", "runs")
+_column("stopped_at", "the update at which early stopping ended the training; the best weights count", "runs")
+for _set, _which in (
+    ("train", "at most 2,000 training images, the first of the split"),
+    ("val", "all validation images"),
+    ("test", "all test images"),
+):
+    _where = "runs" if _set == "test" else "runs, curves"
+    _column(f"{_set}_loss", f"mean loss on {_which}, penalties apart; missing where diverged", _where)
+    _column(f"{_set}_accuracy", f"share of right answers on {_which}; missing where diverged", _where)
+_column("seconds", "of one run: stack_seconds / stack_size", "runs")
+_column("stack_seconds", "of the whole stack, start to metrics", "runs")
+_column("stack_size", "networks that were trained together", "runs")
+_column("training_seconds", "of the stack, all updates", "runs")
+_column("evaluation_seconds", "of the stack, all losses and accuracies", "runs")
+_column("device", "what computed it", "runs")
+_column("engine", "stacked, or the plain loop: reference", "runs")
+_column("step", "updates done", "curves, layer_curves")
+_column("update_to_weight", "|change of w| / |w| of one update, Frobenius norms", "layer_curves")

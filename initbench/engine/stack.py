@@ -12,7 +12,7 @@ from torch import Tensor
 
 from initbench.activations import Activation
 from initbench.core.randomness import generator
-from initbench.core.records import Layer, Network, Promise
+from initbench.core.records import Network, Promise
 from initbench.engine.statistics import mean_square
 from initbench.initializers import Basis, Initializer
 from initbench.initializers.bases import DRAWN, NORMAL
@@ -86,13 +86,10 @@ class LayerDraw:
 def draw_weights(basis: Basis, network: Network, seed: int, device: torch.device) -> list[LayerDraw]:
     """The unit draws of all layers, float32: drawn on the CPU, so the same on every device and whoever asks."""
 
-    def draw(layer: Layer) -> Tensor:
-        return basis.draw(layer, generator(seed, "weight", layer.index, layer.fan_out, layer.fan_in, basis.name))
-
     # torch draws on one thread; layers have generators of their own, so that several can be drawn at once
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        weights = list(pool.map(draw, network.layers))
+        weights = list(pool.map(lambda layer: basis.weights(layer, seed), network.layers))
     torch.set_num_threads(threads)
     return [_realized(weight.to(device)) for weight in weights]
 
@@ -108,11 +105,7 @@ Draws = Mapping[Source, Sequence[LayerDraw]]
 
 def draw_biases(basis: Basis, network: Network, seed: int) -> list[Tensor]:
     """The unit draws of all layers' biases, `fan_out`, float32 on the CPU."""
-    columns = [Layer(layer.index, 1, layer.fan_out) for layer in network.layers]
-    return [
-        basis.draw(column, generator(seed, "bias", column.index, column.fan_out, basis.name)).squeeze(1)
-        for column in columns
-    ]
+    return [basis.biases(layer, seed) for layer in network.layers]
 
 
 def draw_projection(batch: int, width: int, seed: int) -> Tensor:

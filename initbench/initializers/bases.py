@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from initbench.core.records import Layer
-from initbench.initializers.record import Basis
+from initbench.core.records import Layer, Promise
+from initbench.initializers.record import Basis, Initializer
 
 DRAWN: Any = {"dtype": torch.float32, "device": "cpu"}
 """Of every draw: the caller's default dtype and device must not change it."""
@@ -78,3 +78,11 @@ EYE = Basis("eye", _eye, mean=_eye_mean, coupling="diagonal")
 
 BY_DISTRIBUTION = {"normal": NORMAL, "uniform": UNIFORM, "truncated_normal": TRUNCATED_NORMAL}
 """The words that `variance_scaling` accepts."""
+
+
+def parameters(initializer: Initializer, promise: Promise, seed: int) -> tuple[Tensor, Tensor]:
+    """Weights `fan_out fan_in` and biases `fan_out` of one layer as promised, float32 on the CPU."""
+    weight = initializer.basis.weights(promise.layer, seed) * (promise.variance + promise.mean**2) ** 0.5
+    if promise.bias_variance == 0:
+        return weight, torch.zeros(promise.layer.fan_out, **DRAWN)
+    return weight, (initializer.bias_basis or NORMAL).biases(promise.layer, seed) * promise.bias_variance**0.5

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import Generator, Tensor
 
 from initbench.activations import Activation
+from initbench.core.randomness import generator
 from initbench.core.records import Layer, Network, Promise
 
 
@@ -26,6 +27,15 @@ class Basis:
     """E[w], at unit mean square."""
     coupling: str = "independent"
     """As in `Promise`."""
+
+    def weights(self, layer: Layer, seed: int) -> Tensor:
+        """The unit draw of this layer for `seed`: the same for everyone who asks."""
+        return self.draw(layer, generator(seed, "weight", layer.index, layer.fan_out, layer.fan_in, self.name))
+
+    def biases(self, layer: Layer, seed: int) -> Tensor:
+        """The unit draw of this layer's biases for `seed`, `fan_out`."""
+        column = Layer(layer.index, 1, layer.fan_out)
+        return self.draw(column, generator(seed, "bias", layer.index, layer.fan_out, self.name)).squeeze(1)
 
 
 @dataclass(frozen=True)

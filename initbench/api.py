@@ -9,10 +9,13 @@ from typing import Any
 
 import pandas as pd
 
+from initbench.analysis.results import Results
 from initbench.core.catalogue import did_you_mean
 from initbench.core.errors import UsageError
 from initbench.engine import device as devices
 from initbench.grid.plan import plan
+from initbench.grid.study import Study
+from initbench.grid.training import prepare, run_training
 from initbench.grid.variance import measure, predictions
 from initbench.grid.variance_study import VarianceStudy, open_inputs, resolve
 
@@ -45,6 +48,24 @@ def propagate(
     planned = plan(study)
     parts = [measure(planned, inputs, seeds, there)["layers"] for seeds in planned.parts]
     return pd.concat(parts, ignore_index=True)
+
+
+def run(
+    study: Study,
+    out: str | Path | None = None,
+    *,
+    data_root: str | Path | None = None,
+    download: bool = False,
+    device: str = "auto",
+    engine: str = "stacked",
+) -> Results:
+    """Train what `study` asks for into the folder `out` (default: results/NAME), going on where it stopped before.
+
+    Raises `UsageError` for what cannot be, or where `out` holds something else.
+    """
+    folder = Path("results") / study.name if out is None else Path(out)
+    run_training(prepare(study, _path(data_root), download, device, engine), folder)
+    return Results(folder)
 
 
 def _study(options: dict[str, Any], *others: str) -> VarianceStudy:

@@ -1,0 +1,70 @@
+"""What the table `runs` says: the best runs first, and how much each factor explains."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+JUDGED_BY = "val_accuracy"
+"""Runs are ranked on validation; test accuracy is reported and chooses nothing."""
+BEST = 20
+FACTOR_COLUMNS = ["factor", "levels", "explained", "best", "mean_at_best", "worst", "mean_at_worst", "most_diverged",
+                  "share_diverged"]  # fmt: skip
+NOT_FACTORS = frozenset({"cell_id", "training_id", "study", "name", "steps", "data_seed"})
+
+
+def best(runs: pd.DataFrame, most: int = BEST) -> pd.DataFrame:
+    """A row per name, the mean over its seeds, best validation accuracy first; diverged seeds are counted beside.
+
+    A name of which a seed diverged stands by its other seeds' mean, and `diverged` tells how many are not in it.
+    """
+    keys = ["name", *[name for name in varied(runs) if name not in ("seed", *_named(runs))]]
+    table = runs.assign(diverged=runs["status"] == "diverged").groupby(keys, sort=False, dropna=False)
+    means = table.agg(
+        val_accuracy=("val_accuracy", "mean"),
+        test_accuracy=("test_accuracy", "mean"),
+        test_loss=("test_loss", "mean"),
+        seeds=("seed", "nunique"),
+        diverged=("diverged", "sum"),
+    ).reset_index()
+    return means.sort_values(JUDGED_BY, ascending=False, kind="stable", ignore_index=True).head(most)
+
+
+def factors(runs: pd.DataFrame, measure: str = "test_accuracy") -> pd.DataFrame:
+    """A row per factor that varies: the share of the variance of `measure` that its levels' means explain.
+
+    eta² = sum over levels of n (mean - grand mean)² / total sum of squares: each factor alone, its interactions not
+    counted. Diverged runs have no accuracy and are not in it; their share by level is told beside.
+    """
+    done = runs[runs["status"] == "finished"]
+    total = ((done[measure] - done[measure].mean()) ** 2).sum()
+    rows = []
+    for name in varied(runs):
+        means = done.groupby(name)[measure].agg(["mean", "size"])
+        lost = (runs["status"] == "diverged").groupby(runs[name]).mean()
+        between = (means["size"] * (means["mean"] - done[measure].mean()) ** 2).sum()
+        if means.empty:
+            continue
+        worst = lost.idxmax() if lost.any() else ""
+        told = (name, len(lost), between / total if total else 0.0, means["mean"].idxmax(), means["mean"].max(),
+                means["mean"].idxmin(), means["mean"].min(), worst, lost.max())  # fmt: skip
+        rows.append(dict(zip(FACTOR_COLUMNS, told, strict=True)))
+    table = pd.DataFrame(rows, columns=FACTOR_COLUMNS).astype(dict.fromkeys(("best", "worst", "most_diverged"), str))
+    return table.sort_values("explained", ascending=False, ignore_index=True)
+
+
+def counts(runs: pd.DataFrame) -> str:
+    """One line: how many runs, and what became of them."""
+    statuses = runs["status"].value_counts()
+    told = ", ".join(f"{number:,} {status}" for status, number in statuses.items())
+    return f"{len(runs):,} runs of {runs['training_id'].replace('', None).nunique():,} trainings: {told}"
+
+
+def varied(runs: pd.DataFrame) -> list[str]:
+    """The factors that have more than one level."""
+    asked = runs.columns[: runs.columns.get_loc("status")]
+    return [name for name in asked if name not in NOT_FACTORS and len(runs[name].unique()) > 1]
+
+
+def _named(runs: pd.DataFrame) -> tuple[str, ...]:
+    """What a lecture's name holds already."""
+    return ("init", "activation", "depth", "lr", "momentum", "batch_size", "width", "optimizer", "nesterov")

@@ -1,0 +1,29 @@
+"""`initbench verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from initbench.cli import options, output
+
+
+@click.command("verify")
+@click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
+@click.option("--runs", type=click.IntRange(min=1), default=8, show_default=True, help="How many runs to train again.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample of runs.")
+@options.data
+@options.output_format
+def verify_command(out: Path, runs: int, seed: int, data_root: Path | None, download: bool, form: str) -> None:
+    """Train a sample of the runs in OUT again with the plain loop, in float64 and float32, and show the differences."""
+    from initbench.analysis.results import Results
+    from initbench.grid.verify import verify
+
+    results = Results(out)
+    with output.progress("runs") as count:
+        table = verify(results.study, results.runs, runs, seed, data_root=data_root, download=download, progress=count)
+    output.echo(table, form)
+    if form == "table":
+        numbers = table.filter(regex="^(loss|accuracy)_").max()
+        click.echo("Largest differences: " + ", ".join(f"{name} {value:.3g}" for name, value in numbers.items()))

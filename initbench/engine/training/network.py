@@ -1,0 +1,127 @@
+"""A stack of MLPs as one set of tensors: parameters `models ...`, one input for all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from initbench.activations import ACTIVATIONS
+from initbench.core.cell import Cell
+from initbench.core.records import Network
+from initbench.engine.training.noise import Noise
+from initbench.initializers import INITIALIZERS
+from initbench.initializers.bases import parameters
+
+Observer = Callable[[Tensor], None]
+"""Called with the pre-activations of each hidden layer, `models batch units`."""
+
+
+@dataclass
+class Normalization:
+    """Batch normalization of one hidden layer, as torch.nn.BatchNorm1d has it: defaults, running moments."""
+
+    scale: Tensor
+    """`models units`, as all here."""
+    shift: Tensor
+    mean: Tensor
+    variance: Tensor
+
+    @classmethod
+    def fresh(cls, models: int, units: int, like: Tensor) -> Normalization:
+        """Before training, with the dtype and on the device of `like`."""
+        ones, zeros = like.new_ones(models, units), like.new_zeros(models, units)
+        return cls(ones.clone().requires_grad_(), zeros.clone().requires_grad_(), zeros, ones)
+
+    def __call__(self, z: Tensor, training: bool) -> Tensor:
+        """`models batch units` normalized over the batch, or in evaluation by the running moments."""
+        models, batch, units = z.shape
+        channels = z.transpose(0, 1).reshape(batch, models * units)
+        moments = (self.mean.flatten(), self.variance.flatten())
+        normal = F.batch_norm(channels, *moments, self.scale.flatten(), self.shift.flatten(), training=training)
+        return normal.view(batch, models, units).transpose(0, 1)
+
+
+def shape_of(cell: Cell, features: int, classes: int) -> Network:
+    """All layers of the cell's network, the output's too."""
+    return Network((features, *[cell.width] * cell.depth, classes), cell.bias_variance)
+
+
+class StackedMLP:
+    """`models` networks that differ in their parameters alone: activation, shape, residual and batch_norm are shared.
+
+    Hidden layer l: z = W h + b, normalized if batch_norm; a = phi(z); h = a, or h + a where residual and the widths are
+    equal. Output: W h + b.
+    """
+
+    def __init__(self, cells: Sequence[Cell], features: int, classes: int, device: torch.device, dtype: torch.dtype):
+        first = cells[0]
+        self.residual = first.residual
+        self.activation = ACTIVATIONS.make(first.activation)
+        self.weights: list[Tensor] = []
+        """Of each layer, `models fan_out fan_in`."""
+        self.biases: list[Tensor] = []
+        """Of each layer, `models fan_out`."""
+        self.normalizations: list[Normalization] = []
+        drawn = [_drawn(cell, shape_of(cell, features, classes)) for cell in cells]
+        for layer in zip(*drawn, strict=True):
+            weight, bias = (torch.stack(parts).to(device, dtype) for parts in zip(*layer, strict=True))
+            self.weights.append(weight.requires_grad_())
+            self.biases.append(bias.requires_grad_())
+        if first.batch_norm:
+            self.normalizations = [
+                Normalization.fresh(len(cells), first.width, self.weights[0]) for _ in range(first.depth)
+            ]
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What is trained, `models ...` each."""
+        scales = [tensor for norm in self.normalizations for tensor in (norm.scale, norm.shift)]
+        return [*self.weights, *self.biases, *scales]
+
+    @property
+    def state(self) -> list[Tensor]:
+        """What a trained network consists of: parameters and running moments."""
+        return [*self.parameters, *(tensor for norm in self.normalizations for tensor in (norm.mean, norm.variance))]
+
+    def __call__(self, images: Tensor, noise: Noise | None = None, observe: Observer | None = None) -> Tensor:
+        """Outputs `models batch classes` for `batch features`; `noise` is None in evaluation."""
+        h = images
+        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            z = _linear(h, weight, bias)
+            if number == len(self.weights) - 1:
+                return z
+            if self.normalizations:
+                z = self.normalizations[number](z, training=noise is not None)
+            if observe:
+                observe(z)
+            a = self.activation.function(z)
+            if noise:
+                a = noise.on_units(number, a)
+            if self.residual and weight.shape[1] == weight.shape[2]:
+                a = h + (noise.on_branch(number, a) if noise else a)
+            h = a
+        raise AssertionError("a network has an output layer")
+
+
+def _linear(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """W h + b, `models batch fan_out`: one large product where all models share `h`, `batch fan_in`."""
+    if h.dim() == 3:
+        return torch.baddbmm(bias[:, None], h, weight.transpose(1, 2))
+    return F.linear(h, weight.flatten(0, 1), bias.flatten()).view(len(h), *bias.shape).transpose(0, 1)
+
+
+def _drawn(cell: Cell, network: Network) -> list[tuple[Tensor, Tensor]]:
+    """Weights and biases of all layers. The output layer is initialized as if the activation followed it, too."""
+    initializer = INITIALIZERS.make(cell.init)
+    promises = initializer.promises(ACTIVATIONS.make(cell.activation), network)
+    return [parameters(initializer, promise, cell.seed) for promise in promises]
+
+
+def parameter_count(network: Network) -> int:
+    """Weights and biases of one network."""
+    return sum(math.prod((layer.fan_in + 1, layer.fan_out)) for layer in network.layers)

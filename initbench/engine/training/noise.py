@@ -1,0 +1,68 @@
+"""Noise on hidden units and residual branches, the same for every strength and in every stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from initbench.core.cell import Cell
+from initbench.core.randomness import generator
+from initbench.recipe import REGULARIZERS
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One regularizer at work in one place of the network."""
+
+    name: str
+    factor: Callable[[Tensor, Tensor], Tensor]
+    strengths: Tensor
+    """`models 1 1`."""
+
+
+class Noise:
+    """What multiplies signals in training; drawn by each network's seed, so that one alone sees the same."""
+
+    step = 0
+    """The update that is being made, from 1: the trainer sets it."""
+
+    def __init__(self, cells: Sequence[Cell], device: torch.device, dtype: torch.dtype) -> None:
+        self._device, self._dtype = device, dtype
+        self._seeds = [cell.seed for cell in cells]
+        self._depth = cells[0].depth
+        self._units, self._branches = (
+            [
+                _Source(entry.name, factor, torch.tensor(strengths, device=device, dtype=dtype)[:, None, None])
+                for entry in REGULARIZERS
+                if (factor := getattr(REGULARIZERS.make(entry.name), place))
+                and any(strengths := [cell.strength(entry.name) for cell in cells])
+            ]
+            for place in ("units", "branches")
+        )
+
+    def on_units(self, number: int, a: Tensor) -> Tensor:
+        """Activations of hidden layer `number` (from 0), `models batch units`, after dropout and its like."""
+        for source in self._units:
+            a = a * source.factor(self._uniform(source.name, number, a.shape[1], a.shape[2]), source.strengths)
+        return a
+
+    def on_branch(self, number: int, a: Tensor) -> Tensor:
+        """A residual branch after stochastic depth and its like, whose strength grows with the layer."""
+        share = (number + 1) / self._depth
+        for source in self._branches:
+            a = a * source.factor(self._uniform(source.name, number, a.shape[1], 1), source.strengths * share)
+        return a
+
+    def _uniform(self, name: str, number: int, batch: int, units: int) -> Tensor:
+        """`models batch units`, equal for equal seeds."""
+        drawn = {seed: uniform(name, seed, self.step, number, batch, units) for seed in dict.fromkeys(self._seeds)}
+        return torch.stack([drawn[seed] for seed in self._seeds]).to(self._device, self._dtype)
+
+
+def uniform(name: str, seed: int, step: int, number: int, batch: int, units: int) -> Tensor:
+    """The noise of one regularizer at one step and hidden layer, `batch units`, U(0, 1), float32 on the CPU."""
+    drawn = generator(seed, name, step, number, batch, units)
+    return torch.rand(batch, units, generator=drawn, dtype=torch.float32, device="cpu")

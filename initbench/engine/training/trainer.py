@@ -1,0 +1,242 @@
+"""Train a stack of cells at once: the same loop as `initbench.reference`, on tensors with a models axis."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from initbench.core.cell import Cell
+from initbench.engine.timing import Stopwatch, Untimed
+from initbench.engine.training.measures import LayerRecord, evaluate, one_hot
+from initbench.engine.training.network import StackedMLP
+from initbench.engine.training.noise import Noise
+from initbench.engine.training.updates import Updates
+from initbench.recipe import LOSSES, REGULARIZERS
+from initbench.recipe.regularizers import Batch, Occasion
+from initbench.recipe.samples import Samples, Split, batch_length, minibatches, steps_of
+
+OWN = frozenset({"init", "lr", "momentum", "nesterov", "weight_decay", "clip_norm", "early_stopping", "seed",
+                 "bias_variance"})  # fmt: skip
+"""Fields of a cell that networks of one stack may differ in, beside the strengths of most regularizers."""
+METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
+
+Row = dict[str, float]
+
+
+@dataclass
+class Outcome:
+    """What became of one cell."""
+
+    status: str = "finished"
+    """``finished`` or ``diverged``: a loss that is no number."""
+    diverged_at: int | None = None
+    """The update whose loss was the first that is no number."""
+    stopped_at: int | None = None
+    """The update at which early stopping ended it."""
+    steps: int = 0
+    """Updates planned."""
+    metrics: Row = field(default_factory=dict)
+    """`METRICS` after training; NaN where it diverged."""
+    curves: list[Row] = field(default_factory=list)
+    layer_curves: list[Row] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class _Best:
+    """Early stopping: the best validation loss of each model, and the stack's state at that moment."""
+
+    patience: list[int]
+    losses: list[float]
+    stale: list[int]
+    state: list[Tensor]
+
+
+class Trainer:
+    """One stack in training; arguments as for `train`."""
+
+    def __init__(self, cells: Sequence[Cell], split: Split, profile: Stopwatch | None = None) -> None:
+        images = split.train.images
+        self._cells, self._split = cells, split
+        self._first = cells[0]
+        self._steps = steps_of(self._first, len(images))
+        self._network = StackedMLP(cells, images.shape[1], split.classes, images.device, images.dtype)
+        self._parameters = self._network.parameters
+        self._updates = Updates(cells, self._parameters, self._steps)
+        self._noise = Noise(cells, images.device, images.dtype)
+        self._loss = LOSSES.make(self._first.loss)
+        self._profile = profile or Untimed(images.device)
+        self._outcomes = [Outcome(steps=self._steps) for _ in cells]
+        self._diverged_at = torch.zeros(len(cells), dtype=torch.int64, device=images.device)
+        self._regularizers = [(r.spec, r) for r in map(REGULARIZERS.make, (entry.name for entry in REGULARIZERS))
+                              if any(cell.strength(r.spec) for cell in cells)]  # fmt: skip
+        self._best = self._first_best()
+
+    def run(self, watch: Stopwatch) -> list[Outcome]:
+        """Train, evaluate; `watch` times the phases ``training`` and ``evaluation``."""
+        with watch.lap("evaluation"):
+            self._record(0)
+        size = batch_length(self._first, len(self._split.train))
+        batches = minibatches(len(self._split.train), size, self._first.order_seed)
+        with torch.enable_grad():
+            for step, index in enumerate(itertools.islice(batches, self._steps), start=1):
+                recorded = self._is_recorded(step)
+                with watch.lap("training"):
+                    self._update(step, index, recorded)
+                with watch.lap("evaluation"):
+                    if recorded:
+                        self._record(step)
+                if self._all_stopped:
+                    break
+        with watch.lap("evaluation"):
+            self._finish()
+        return self._outcomes
+
+    def _update(self, step: int, index: Tensor, recorded: bool) -> None:
+        """One step of all models on one minibatch."""
+        lap = self._profile.lap
+        with lap("data"):
+            images, targets = self._batch(step, index)
+        record = LayerRecord(self._network) if recorded else None
+        self._noise.step = step
+        with lap("forward"):
+            outputs = self._network(images, self._noise, record.observe if record else None)
+            losses = self._loss.of(outputs, self._targets(targets)).mean(dim=1)
+        with lap("backward"):
+            gradients = torch.autograd.grad((losses + self._penalties()).sum(), self._parameters)
+        with lap("optimizer"):
+            first_time = ~losses.detach().isfinite() & (self._diverged_at == 0)
+            self._diverged_at.masked_fill_(first_time, step)
+            self._updates.step(gradients)
+        if record:
+            for outcome, rows in zip(self._outcomes, record.rows(gradients), strict=True):
+                outcome.layer_curves += [{"step": step, "layer": layer, **row} for layer, row in enumerate(rows, 1)]
+
+    def _batch(self, step: int, index: Tensor) -> Batch:
+        """The minibatch that all models share: images `batch features`, targets `batch classes`."""
+        train, index = self._split.train, index.to(self._split.train.images.device)
+        images = train.images[index]
+        batch = (images, one_hot(train.labels[index], self._split.classes, images.dtype))
+        occasion = Occasion(self._first.order_seed, step, self._split.shape)
+        for name, regularizer in self._regularizers:
+            if regularizer.batches:
+                batch = regularizer.batches(batch, self._first.strength(name), occasion)
+        return batch
+
+    def _targets(self, targets: Tensor) -> Tensor:
+        """Each model's own targets, `batch classes` or `models batch classes`."""
+        for name, regularizer in self._regularizers:
+            if regularizer.targets:
+                targets = regularizer.targets(targets, self._strengths(name)[:, None, None])
+        return targets
+
+    def _penalties(self) -> Tensor | float:
+        """What is added to each model's loss, `models`."""
+        total: Tensor | float = 0.0
+        for name, regularizer in self._regularizers:
+            if regularizer.penalty:
+                sums = [regularizer.penalty(weight).sum(dim=(1, 2)) for weight in self._network.weights]
+                total = total + self._strengths(name) * torch.stack(sums).sum(dim=0)
+        return total
+
+    def _strengths(self, name: str) -> Tensor:
+        images = self._split.train.images
+        return torch.tensor([cell.strength(name) for cell in self._cells], dtype=images.dtype, device=images.device)
+
+    def _is_recorded(self, step: int) -> bool:
+        every = self._first.record_every
+        return every > 0 and (step % every == 0 or step == self._steps)
+
+    def _measure(self, samples: Samples, name: str) -> list[Row]:
+        """Each model's loss and accuracy on `samples`."""
+        losses, shares = evaluate(self._network, samples, self._loss, self._split.classes)
+        return [{f"{name}_loss": loss, f"{name}_accuracy": share} for loss, share in zip(losses, shares, strict=True)]
+
+    def _record(self, step: int) -> None:
+        """A point of the curves, and what depends on it: early stopping, and schedules that watch the validation."""
+        if not self._first.record_every:
+            return
+        train, held = self._measure(self._split.train_sample, "train"), self._measure(self._split.validation, "val")
+        for outcome, one, other in zip(self._outcomes, train, held, strict=True):
+            outcome.curves.append({"step": step, **one, **other})
+        if step:
+            losses = [row["val_loss"] for row in held]
+            self._updates.validated(losses)
+            self._watch(step, losses)
+
+    def _first_best(self) -> _Best | None:
+        if not any(cell.early_stopping for cell in self._cells):
+            return None
+        count = len(self._cells)
+        state = [tensor.detach().clone() for tensor in self._network.state]
+        return _Best([cell.early_stopping for cell in self._cells], [math.inf] * count, [0] * count, state)
+
+    def _watch(self, step: int, losses: Sequence[float]) -> None:
+        """Early stopping: keep what is better; stop what was not for its patience."""
+        if not self._best:
+            return
+        for i, loss in enumerate(losses):
+            if self._stopped(i):
+                continue
+            if loss < self._best.losses[i]:
+                self._best.losses[i], self._best.stale[i] = loss, 0
+                for kept, tensor in zip(self._best.state, self._network.state, strict=True):
+                    kept[i].copy_(tensor[i].detach())
+            else:
+                self._best.stale[i] += 1
+                if 0 < self._best.patience[i] <= self._best.stale[i]:
+                    self._outcomes[i].stopped_at = step
+
+    def _stopped(self, i: int) -> bool:
+        return self._outcomes[i].stopped_at is not None
+
+    @property
+    def _all_stopped(self) -> bool:
+        return self._best is not None and all(map(self._stopped, range(len(self._cells))))
+
+    def _restore(self) -> None:
+        """Put those that early stopping watches back to their best state."""
+        if self._best:
+            for i, patience in enumerate(self._best.patience):
+                if patience and math.isfinite(self._best.losses[i]):
+                    for kept, tensor in zip(self._best.state, self._network.state, strict=True):
+                        tensor.detach()[i].copy_(kept[i])
+
+    def _finish(self) -> None:
+        """The metrics after training, and who diverged."""
+        self._restore()
+        parts = {"train": self._split.train_sample, "val": self._split.validation, "test": self._split.test}
+        for name, samples in parts.items():
+            for outcome, row in zip(self._outcomes, self._measure(samples, name), strict=True):
+                outcome.metrics |= row
+        for outcome, step in zip(self._outcomes, self._diverged_at.tolist(), strict=True):
+            if step and (outcome.stopped_at is None or step <= outcome.stopped_at):
+                outcome.diverged_at = step
+            elif any(math.isnan(value) for value in outcome.metrics.values()):
+                outcome.diverged_at = self._steps  # the last update's weights are no numbers
+            if outcome.diverged_at is not None:
+                outcome.status, outcome.metrics = "diverged", dict.fromkeys(METRICS, math.nan)
+            outcome.curves = _until(outcome, outcome.curves)
+            outcome.layer_curves = _until(outcome, outcome.layer_curves)
+
+
+def _until(outcome: Outcome, rows: list[Row]) -> list[Row]:
+    """The rows up to where this network stopped, or before it diverged: its neighbours went on."""
+    stopped = math.inf if outcome.stopped_at is None else outcome.stopped_at
+    diverged = math.inf if outcome.diverged_at is None else outcome.diverged_at
+    return [row for row in rows if row["step"] <= stopped and row["step"] < diverged]
+
+
+def train(
+    cells: Sequence[Cell], split: Split, watch: Stopwatch | None = None, profile: Stopwatch | None = None
+) -> list[Outcome]:
+    """The outcomes of `cells`, trained as one stack. They agree in all fields but `OWN`.
+
+    `split` is on the device and in the dtype to train in; `watch` times training and evaluation, `profile` the phases
+    of each update.
+    """
+    return Trainer(cells, split, profile).run(watch or Untimed(split.train.images.device))

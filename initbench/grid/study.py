@@ -1,0 +1,290 @@
+"""A study of training: which factors are compared, tuned and fixed, over which seeds; a TOML file or Python.
+
+    question = "Which initialization trains a deep ReLU network?"
+    seeds = 5
+
+    [compare]
+    init = ["xavier", "he"]
+    depth = [2, 10]
+
+    [tune]
+    lr = [0.1, 0.01]
+
+    [fix]
+    activation = "relu"
+
+    [[exclude]]
+    init = "xavier"
+    depth = 10
+
+A factor is a field of `Cell`, or a regularizer. What no one names has `Cell`'s default.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from initbench.activations import ACTIVATIONS
+from initbench.core.catalogue import Catalogue, did_you_mean
+from initbench.core.cell import Cell, Strength
+from initbench.core.errors import UsageError
+from initbench.datasets import DATASETS, PREPARATIONS
+from initbench.initializers import INITIALIZERS
+from initbench.recipe import LOSSES, OPTIMIZERS, REGULARIZERS, SCHEDULES
+
+MOST_CELLS = 1_000_000
+SPECS: dict[str, Catalogue[Any]] = {
+    "init": INITIALIZERS,
+    "activation": ACTIVATIONS,
+    "dataset": DATASETS,
+    "normalization": PREPARATIONS,
+    "loss": LOSSES,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+}
+"""Factors whose levels are spec strings, and the catalogue that reads them."""
+_ROLES = ("compare", "tune", "fix")
+
+Level = bool | int | float | str
+Levels = list[Level]
+
+
+class Study(BaseModel):
+    """Factors by role, as canonical levels. Raises `UsageError` for what cannot be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    question: str = ""
+    kind: Literal["train"] = "train"
+    name: str = Field(default="study", pattern=r"^[\w.-]+$")
+    """Of the file; results and reports go into folders called so."""
+    compare: dict[str, Levels | Level] = {}
+    """Scientific factors: what the study asks about."""
+    tune: dict[str, Levels | Level] = {}
+    """Nuisance factors: chosen on validation data, separately for each compared cell."""
+    fix: dict[str, Level] = {}
+    """Factors with one level: the study's caveats."""
+    seeds: int | list[int] = 1
+    """How many (0, 1, ...), or which."""
+    exclude: list[dict[str, Levels | Level]] = []
+    """Cells that match all entries of one of these are left out."""
+
+    def __init__(self, **given: Any) -> None:
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            raise UsageError(_first_complaint(error)) from None
+        self._check()
+
+    def _check(self) -> None:
+        """Every name and level, before a cell is made; the number of cells."""
+        named = [name for role in _ROLES for name in getattr(self, role)]
+        for name in named:
+            if named.count(name) > 1:
+                raise UsageError(f"the factor '{name}' is given twice; it is either compared, tuned or fixed")
+        for role in _ROLES:
+            for name, given in getattr(self, role).items():
+                levels(name, given, f"{role}.{name}")
+        for place, rule in enumerate(self.exclude, 1):
+            for name, given in rule.items():
+                levels(name, given, f"exclude {place}.{name}")
+        if not self.seed_list:
+            raise UsageError("seeds: at least one is needed")
+        if len(set(self.seed_list)) < len(self.seed_list):
+            raise UsageError("seeds: one is given twice")
+        seeds = self.seeds if isinstance(self.seeds, int) else len(self.seeds)
+        count = seeds * math.prod(len(given) for given in self.factors.values())
+        if count > MOST_CELLS:
+            raise UsageError(f"the grid has {count:,} cells; at most {MOST_CELLS:,} are accepted")
+        for seed in self.seed_list:
+            _checked("seed", seed, "seeds")
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The seeds themselves."""
+        if isinstance(self.seeds, int):
+            return list(range(min(self.seeds, MOST_CELLS + 1)))
+        return self.seeds
+
+    @property
+    def factors(self) -> dict[str, Levels]:
+        """Every factor that is named, in the order given, with its canonical levels."""
+        given = {name: value for role in _ROLES for name, value in getattr(self, role).items()}
+        return {name: levels(name, value, name) for name, value in given.items()}
+
+    @property
+    def _rules(self) -> list[dict[str, Levels]]:
+        return [{name: levels(name, given, name) for name, given in rule.items()} for rule in self.exclude]
+
+    def cells(self) -> Iterator[Cell]:
+        """All cells, seeds innermost. Equal levels (`he` and `he_normal`) were made one."""
+        factors: dict[str, list[Any]] = {**self.factors, "seed": list(self.seed_list)}
+        rules = self._rules
+        for combination in itertools.product(*list(factors.values())):
+            chosen = dict(zip(factors, combination, strict=True))
+            if not any(all(chosen.get(name) in accepted for name, accepted in rule.items()) for rule in rules):
+                yield _cell(chosen)
+
+    def as_toml(self) -> dict[str, Any]:
+        """What study.toml holds: canonical levels."""
+        told: dict[str, Any] = {"question": self.question, "kind": self.kind, "name": self.name, "seeds": self.seeds}
+        for role in _ROLES:
+            several = {name: levels(name, given, name) for name, given in getattr(self, role).items()}
+            told[role] = {name: given if role != "fix" else given[0] for name, given in several.items()}
+        if self.exclude:
+            told["exclude"] = self._rules
+        return told
+
+
+def read_study(path: Path) -> Study:
+    """The study in a TOML file; raises `UsageError` with the file's name and what is wrong with it."""
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read the study {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    try:
+        return Study(**{"name": re.sub(r"[^\w.-]", "_", path.stem) or "study", **given})
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    except TypeError as error:  # a key that is no word
+        raise UsageError(f"{path}: {error}") from None
+
+
+def with_settings(study: Study, settings: Iterable[tuple[str, str]]) -> Study:
+    """`study` with each factor of `settings` given anew, in its own role (fixed, if it had none).
+
+    A value is TOML (``0.1``, ``[1, 2]``, ``true``) or words between commas.
+    """
+    given = study.model_dump()
+    for name, text in settings:
+        value = _parsed(text)
+        if name == "seeds":
+            given["seeds"] = value
+            continue
+        role = next((role for role in _ROLES if name in given[role]), "fix")
+        if role == "fix" and isinstance(value, list):
+            given["fix"].pop(name, None)
+            role = "compare"
+        given[role][name] = value
+    return Study(**given)
+
+
+def levels(name: str, given: Levels | Level, where: str) -> Levels:
+    """Canonical levels of the factor `name`, without repetition; raises `UsageError` that says `where` it stands."""
+    several = given if isinstance(given, list) else [given]
+    if not several:
+        raise UsageError(f"{where}: a factor needs at least one level, none was given")
+    made = [_checked(name, level, where) for level in several]
+    return [level for place, level in enumerate(made) if level not in made[:place]]
+
+
+def _checked(name: str, level: Any, where: str) -> Level:
+    """One level in canonical form."""
+    types = _types()
+    if name not in types:
+        raise UsageError(f"{where}: unknown factor '{name}'{did_you_mean(name, types)}")
+    try:
+        level = types[name].validate_python(level, strict=True)
+    except ValidationError as error:
+        raise UsageError(f"{where}: {_told(error.errors()[0])}") from None
+    if name in SPECS:
+        SPECS[name].make(level)  # parameters out of range are told now
+        return SPECS[name].canonical(level)
+    if name in REGULARIZERS and not level < (limit := REGULARIZERS.make(name).limit):
+        raise UsageError(f"{where}: must be below {limit:g}, not {level:g}")
+    return level
+
+
+@cache
+def _types() -> dict[str, TypeAdapter]:
+    """Factor -> what reads its levels."""
+    hints = get_type_hints(Cell, include_extras=True)
+    own = {field.name: TypeAdapter(hints[field.name]) for field in fields(Cell) if field.name != "regularizers"}
+    return own | {entry.name: TypeAdapter(Strength) for entry in REGULARIZERS}
+
+
+def _cell(chosen: dict[str, Any]) -> Cell:
+    """A cell from factors; regularizers that are off are left out of it."""
+    strengths = tuple((e.name, chosen[e.name]) for e in REGULARIZERS if chosen.get(e.name))
+    own = {name: level for name, level in chosen.items() if name not in REGULARIZERS}
+    return Cell(**own, regularizers=strengths)
+
+
+def _parsed(text: str) -> Any:
+    """TOML's reading of a value; where it is none, words between commas that stand outside of brackets."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        words = [word.strip() for word in re.split(r",(?![^(]*\))", text.strip("[] "))]
+        return words if len(words) > 1 or text.strip().startswith("[") else words[0]
+
+
+def _first_complaint(error: ValidationError) -> str:
+    """One line: the key, what was given, what is accepted."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][:2])
+    if first["loc"][0] == "seeds":
+        return f"seeds: give how many, or a list of whole numbers, not {first['input']!r}"
+    if first["loc"][0] == "fix" and isinstance(first["input"], list):
+        return f"{where}: a fixed factor has one level; compare or tune one that has several"
+    if first["type"] == "extra_forbidden":
+        return f"unknown key '{where}'{did_you_mean(where, Study.model_fields)}"
+    return f"{where}: {_told(first)}"
+
+
+def _told(error: Any) -> str:
+    message = error["msg"][0].lower() + error["msg"][1:]
+    given = repr(error["input"])
+    return f"{message}, not {given if len(given) < 60 else given[:60] + '…'}"
+
+
+def lecture_name(cell: Cell) -> str:
+    """As the lecture names its runs: init-activation-layers-lr-momentum-batch-width-optimizer-nesterov."""
+    short = {name: _shortest(SPECS[name], getattr(cell, name)) for name in ("init", "optimizer")}
+    return (
+        f"{short['init']}-{cell.activation}-{cell.depth}-{cell.lr}-{cell.momentum}-{cell.batch_size}-{cell.width}"
+        f"-{short['optimizer']}-{cell.nesterov}"
+    )
+
+
+def _shortest(catalogue: Catalogue[Any], spec: str) -> str:
+    """The shortest name of a spec without parameters: `he` for `he_normal`."""
+    if spec not in catalogue:
+        return spec
+    return min((spec, *catalogue.entry(spec).aliases), key=len)
+
+
+def default_study() -> Study:
+    """The lecture's factors in small, on the embedded digits: what `train-grid` runs when no study is named."""
+    return Study(
+        question="How much do initialization, activation, depth and learning rate decide, with and without momentum?",
+        name="digits",
+        compare={
+            "init": ["xavier", "he", "normal", "uniform", "zeros", "ones"],
+            "activation": ["relu", "tanh", "sigmoid"],
+            "depth": [1, 2, 3],
+            "lr": [0.1, 0.01, 0.001],
+            "momentum": [0.0, 0.9],
+            "optimizer": ["sgd", "adam"],
+        },
+        fix={"batch_size": 32, "width": 50, "steps": 200, "dataset": "digits"},
+        seeds=2,
+    )
+
+
+def resolve(study: Study | None, settings: Sequence[tuple[str, str]] = (), dataset: str | None = None) -> Study:
+    """The study to run: `study` or the default one, with what the command line sets."""
+    chosen = study or default_study()
+    return with_settings(chosen, [*settings, *([("dataset", f'"{dataset}"')] if dataset else [])])

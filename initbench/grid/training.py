@@ -1,0 +1,212 @@
+"""A study of training carried out into a results folder, going on where an earlier run stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from initbench import reference
+from initbench.core.catalogue import did_you_mean
+from initbench.core.cell import Cell
+from initbench.core.errors import UsageError, WorkError
+from initbench.datasets import DATASETS, Data
+from initbench.engine import device as devices
+from initbench.engine.signals import subnormals_flushed
+from initbench.engine.timing import Stopwatch, warm_up
+from initbench.engine.training.trainer import METRICS, Outcome, train
+from initbench.grid import provenance
+from initbench.grid.store import Store
+from initbench.grid.study import Study, lecture_name
+from initbench.grid.training_plan import TrainingPlan, identity, part_name, plan_training, split_of
+from initbench.recipe import REGULARIZERS
+from initbench.recipe.samples import Split, split, steps_of
+
+Progress = Callable[[int, int], None]
+CURVES = ("curves", "layer_curves")
+RESULTS = ("steps", "status", "note", "diverged_at", "stopped_at", *METRICS, "seconds", "stack_seconds", "stack_size",
+           "training_seconds", "evaluation_seconds", "device", "engine")  # fmt: skip
+"""Columns of `runs` after those that say what was asked for."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A study with its data read, planned for a device."""
+
+    study: Study
+    data: Mapping[str, Data]
+    plan: TrainingPlan
+    device: torch.device
+    engine: str = "stacked"
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """What each part holds."""
+        return ("runs", *CURVES) if any(cell.record_every for cell in self.plan.cells) else ("runs",)
+
+
+def prepare(
+    study: Study,
+    data_root: Path | None = None,
+    download: bool = False,
+    device: str = "auto",
+    engine: str = "stacked",
+) -> Job:
+    """Read the data and plan; nothing is written. Raises `UsageError` for what cannot be."""
+    if engine not in ENGINES:
+        raise UsageError(f"unknown engine '{engine}'{did_you_mean(engine, ENGINES)}")
+    there = devices.resolve(device)
+    cells = list(study.cells())
+    names = dict.fromkeys(cell.dataset for cell in cells)
+    data = {name: DATASETS.make(name).load(data_root, download) for name in names}
+    return Job(study, data, plan_training(cells, data), there, engine)
+
+
+@subnormals_flushed()
+def run_training(
+    job: Job,
+    out: Path,
+    *,
+    profile: Stopwatch | None = None,
+    progress: Progress = lambda done, of: None,
+) -> Store:
+    """The table `runs` of `job` in `out`, and the tables of curves if steps are recorded.
+
+    Each stack is kept as soon as it is trained, and none is trained again. `progress` is called with the cells done and
+    their number. Raises `UsageError` where `out` holds something else.
+    """
+    rests_on = {
+        "versions": provenance.versions(),
+        "data": {name: data.fingerprint for name, data in job.data.items()},
+        "engine": job.engine,
+    }
+    with Store(out, job.study.as_toml(), rests_on, job.tables) as store:
+        if store.finished:
+            return store
+        told = provenance.Told(job.device)
+        sizes = {"cells": len(job.plan.cells), "trainings": job.plan.distinct, "engine": job.engine}
+        store.begin({**told.now(), **sizes})
+        _train_missing(job, store, profile, progress)
+        store.finish(_joined(job, store), {**told.now(), **sizes})
+    return store
+
+
+def _train_missing(job: Job, store: Store, profile: Stopwatch | None, progress: Progress) -> None:
+    """Train the stacks that the store lacks; a stack of which a part is there is trained for the rest."""
+    answers: dict[str, int] = {}
+    for training in job.plan.trainings:
+        answers[training] = answers.get(training, 0) + 1
+    there = set(store.read_parts("runs").get("training_id", ()))
+    done = answers.get("", 0)  # the impossible cells
+    open_split = lru_cache(maxsize=1)(lambda *key: _split(job, *key))
+    warm_up(job.device)
+    for stack in job.plan.stacks:
+        missing = [cell for cell in stack if identity(cell) not in there]
+        if missing:
+            data = open_split(*split_of(stack[0]))
+            for part, tables in _trained(missing, data, job.engine, profile):
+                store.write_part(part_name(part), {name: tables[name] for name in job.tables})
+        done += sum(answers[identity(cell)] for cell in stack)
+        progress(done, len(job.plan.cells))
+
+
+def _split(job: Job, dataset: str, normalization: str, validation: float, seed: int) -> Split:
+    prepared = split(job.data[dataset], normalization, validation, seed)
+    return prepared.to(job.device, torch.float32)
+
+
+def _trained(
+    cells: Sequence[Cell], data: Split, engine: str, profile: Stopwatch | None
+) -> list[tuple[Sequence[Cell], dict[str, pd.DataFrame]]]:
+    """The stack's tables; where memory does not hold it, those of its halves."""
+    watch = Stopwatch(data.train.images.device)
+    try:
+        with watch.lap("stack"):
+            outcomes = ENGINES[engine](cells, data, watch, profile)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not _is_memory(error):
+            raise
+        if len(cells) == 1:
+            outcomes = [Outcome("failed", metrics=dict.fromkeys(METRICS, float("nan")))]
+            return [(cells, _tables(cells, outcomes, watch, data, "out of memory"))]
+        middle = len(cells) // 2
+        halves = cells[:middle], cells[middle:]
+        return [part for half in halves for part in _trained(half, data, engine, profile)]
+    return [(cells, _tables(cells, outcomes, watch, data))]
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether it says that memory ran out; torch's allocator on the CPU raises a plain RuntimeError."""
+    return not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError) or "memory" in str(error)
+
+
+def _stacked(cells: Sequence[Cell], data: Split, watch: Stopwatch, profile: Stopwatch | None) -> list[Outcome]:
+    return train(cells, data, watch, profile)
+
+
+def _by_reference(cells: Sequence[Cell], data: Split, watch: Stopwatch, _profile: Stopwatch | None) -> list[Outcome]:
+    """Each cell by the plain loop, one after the other; its training and evaluation are timed as one."""
+    outcomes = []
+    for cell in cells:
+        with watch.lap("training"):
+            found = reference.train(cell, data)
+        metrics = {name: found.pop(name) for name in METRICS}
+        outcomes.append(Outcome(**found, steps=steps_of(cell, len(data.train)), metrics=metrics))
+    return outcomes
+
+
+ENGINES = {"stacked": _stacked, "reference": _by_reference}
+
+
+def _tables(
+    cells: Sequence[Cell], outcomes: Sequence[Outcome], watch: Stopwatch, data: Split, note: str = ""
+) -> dict[str, pd.DataFrame]:
+    """A part: a row per training in `runs`, its curves beside it."""
+    device = devices.describe(data.train.images.device)
+    times = {f"{phase}_seconds": watch.seconds(phase) for phase in ("stack", "training", "evaluation")}
+    shared = {"stack_size": len(cells), "seconds": times["stack_seconds"] / len(cells), "device": device}
+    runs, curves, layers = [], [], []
+    for cell, outcome in zip(cells, outcomes, strict=True):
+        who = {"training_id": identity(cell)}
+        about = {"status": outcome.status, "diverged_at": outcome.diverged_at, "stopped_at": outcome.stopped_at}
+        runs.append({**who, **about, "steps": outcome.steps, "note": note, **outcome.metrics, **times, **shared})
+        curves += [{**who, **row} for row in outcome.curves]
+        layers += [{**who, **row} for row in outcome.layer_curves]
+    whole = pd.DataFrame(runs).astype({"diverged_at": "Int64", "stopped_at": "Int64"})
+    return {"runs": whole, "curves": pd.DataFrame(curves), "layer_curves": pd.DataFrame(layers)}
+
+
+def _joined(job: Job, store: Store) -> dict[str, pd.DataFrame]:
+    """The tables as they are reported: a row per cell, in the study's order, whichever shares its training."""
+    trained = store.read_parts("runs")
+    if lost := job.plan.distinct - trained["training_id"].nunique():
+        raise WorkError(f"{store.folder}: {lost} trainings were lost on the way; run the same command again")
+    cells = _cells_table(job)
+    found = cells.drop(columns="steps").merge(trained, on="training_id", how="left")
+    found.loc[found["training_id"] == "", "status"] = "impossible"
+    notes = zip(job.plan.cells, found["note"], strict=True)
+    found["note"] = [job.plan.impossible.get(cell, note) for cell, note in notes]
+    found["engine"] = job.engine
+    own = [name for name in cells if name not in RESULTS]
+    tables = {"runs": found[[*own, *RESULTS]]}
+    who = cells[["cell_id", "training_id"]]
+    for name in job.tables[1:]:
+        tables[name] = who.merge(store.read_parts(name), on="training_id").drop(columns="training_id")
+    return tables
+
+
+def _cells_table(job: Job) -> pd.DataFrame:
+    """What was asked for: a row per cell."""
+    rows: list[dict[str, Any]] = []
+    for cell, training in zip(job.plan.cells, job.plan.trainings, strict=True):
+        own = asdict(cell) | {"data_seed": cell.order_seed}
+        del own["regularizers"]
+        strengths = {entry.name: cell.strength(entry.name) for entry in REGULARIZERS}
+        rows.append({"cell_id": identity(cell), "training_id": training, "study": job.study.name,
+                     "name": lecture_name(cell), **own, **strengths})  # fmt: skip
+    return pd.DataFrame(rows)

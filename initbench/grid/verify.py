@@ -1,0 +1,74 @@
+"""Hold stored results to the plain loop: train a sample of the cells again with `initbench.reference`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from initbench import reference
+from initbench.core.cell import Cell
+from initbench.core.errors import UsageError, WorkError
+from initbench.core.randomness import generator
+from initbench.engine.signals import subnormals_flushed
+from initbench.engine.training.trainer import train
+from initbench.grid.study import Study
+from initbench.grid.training import prepare
+from initbench.grid.training_plan import identity
+from initbench.recipe.samples import Split, split
+
+CPU = torch.device("cpu")
+
+
+@subnormals_flushed()
+def verify(
+    study: dict[str, Any],
+    stored: pd.DataFrame,
+    runs: int = 8,
+    seed: int = 0,
+    *,
+    data_root: Path | None = None,
+    download: bool = False,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> pd.DataFrame:
+    """A row per sampled run of `study`, whose table `runs` is `stored`: what is stored, and how far from the reference.
+
+    `loss_32` and `accuracy_32`: |stored - reference in float32|, test set. `loss_64`, `accuracy_64`: |stacked engine -
+    reference|, both in float64, where only a difference of method would show. Diverged runs agree if both diverged.
+    """
+    job = prepare(Study(**study), data_root, download, "cpu")
+    stored = stored.set_index("cell_id")
+    cells = {identity(cell): cell for cell in job.plan.cells if cell not in job.plan.impossible}
+    known = [name for name in cells if name in stored.index and stored.loc[name, "status"] != "failed"]
+    if not known:
+        raise UsageError("there are no runs to verify")
+    order = torch.randperm(len(known), generator=generator(seed, "verify", len(known))).tolist()
+    chosen = [known[place] for place in order[:runs]]
+    rows = []
+    for done, name in enumerate(chosen, 1):
+        cell = cells[name]
+        data = split(job.data[cell.dataset], cell.normalization, cell.validation, cell.order_seed)
+        rows.append(_compared(cell, stored.loc[name].to_dict(), data))
+        progress(done, len(chosen))
+    return pd.DataFrame(rows)
+
+
+def _compared(cell: Cell, stored: dict[str, Any], data: Split) -> dict[str, Any]:
+    twins = {dtype: reference.train(cell, data.to(CPU, dtype)) for dtype in (torch.float32, torch.float64)}
+    (fine,) = train([cell], data.to(CPU, torch.float64))
+    if any(twin["status"] != stored["status"] for twin in twins.values()):
+        raise WorkError(f"{stored['name']}, seed {cell.seed}: {stored['status']} as stored, not by the reference")
+    return {
+        "name": stored["name"],
+        "seed": cell.seed,
+        "status": stored["status"],
+        "test_loss": stored["test_loss"],
+        "test_accuracy": stored["test_accuracy"],
+        "loss_32": abs(stored["test_loss"] - twins[torch.float32]["test_loss"]),
+        "accuracy_32": abs(stored["test_accuracy"] - twins[torch.float32]["test_accuracy"]),
+        "loss_64": abs(fine.metrics["test_loss"] - twins[torch.float64]["test_loss"]),
+        "accuracy_64": abs(fine.metrics["test_accuracy"] - twins[torch.float64]["test_accuracy"]),
+    }

@@ -1,0 +1,96 @@
+"""The catalogue of optimizers: torch.optim's own, told which settings of a cell they read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from initbench.core.catalogue import Catalogue
+from initbench.core.cell import Cell
+from initbench.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """An optimizer of torch.optim.
+
+    All of them work element by element, so that one steps a whole stack of networks: each network, or run of networks
+    with equal settings, is a parameter group.
+    """
+
+    make: Callable[..., torch.optim.Optimizer]
+    """Called with parameter groups, and with `fused` where that is offered."""
+    reads: frozenset[str] = frozenset()
+    """Which of momentum and nesterov it reads; lr and weight decay are read by all."""
+    fused: bool = False
+    """Whether torch offers it as one pass over memory, on CPU and CUDA."""
+    spec: str = ""
+
+    def settings(self, cell: Cell) -> dict[str, Any]:
+        """What a parameter group of `cell` holds. Nesterov's step needs a momentum; without one it is plain."""
+        told = {"lr": cell.lr, "weight_decay": cell.weight_decay}
+        if "momentum" in self.reads:
+            told["momentum"] = cell.momentum
+        if "nesterov" in self.reads:
+            told["nesterov"] = cell.nesterov and cell.momentum > 0
+        return told
+
+    def over(self, groups: Iterable[dict[str, Any]], fast: bool = False) -> torch.optim.Optimizer:
+        """The torch optimizer of these parameter groups; `fast` takes torch's fused form where there is one."""
+        return self.make(list(groups), **({"fused": True} if fast and self.fused else {}))
+
+
+OPTIMIZERS: Catalogue[Optimizer] = Catalogue("optimizer")
+_register = OPTIMIZERS.register
+
+
+@_register("sgd", formula="w -= lr·v, v = momentum·v + g (nesterov: g + momentum·v)",
+           source="Robbins & Monro 1951; Sutskever et al. 2013",
+           summary="Gradient descent, with momentum if not 0.")  # fmt: skip
+def sgd() -> Optimizer:
+    return Optimizer(torch.optim.SGD, frozenset({"momentum", "nesterov"}), fused=True)
+
+
+@_register("adam", formula="w -= lr·m̂/(sqrt(v̂) + eps)", summary="Momentum and step size by running moments of g.",
+           source="Kingma & Ba 2015, algorithm 1")  # fmt: skip
+def adam(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Optimizer:
+    return Optimizer(partial(torch.optim.Adam, betas=_betas("adam", beta1, beta2), eps=eps), fused=True)
+
+
+@_register("adamw", formula="as adam, and w -= lr·weight_decay·w", summary="Adam with decoupled weight decay.",
+           source="Loshchilov & Hutter 2019, algorithm 2")  # fmt: skip
+def adamw(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Optimizer:
+    return Optimizer(partial(torch.optim.AdamW, betas=_betas("adamw", beta1, beta2), eps=eps), fused=True)
+
+
+@_register(
+    "nadam", formula="adam with Nesterov's look ahead", summary="Adam with Nesterov momentum.", source="Dozat 2016"
+)
+def nadam(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, momentum_decay: float = 4e-3) -> Optimizer:
+    betas = _betas("nadam", beta1, beta2)
+    return Optimizer(partial(torch.optim.NAdam, betas=betas, eps=eps, momentum_decay=momentum_decay))
+
+
+@_register("rmsprop", formula="w -= lr·g/(sqrt(v) + eps), v = alpha·v + (1 - alpha)·g²",
+           summary="Step size by a running mean of g².", source="Tieleman & Hinton 2012, lecture 6.5")  # fmt: skip
+def rmsprop(alpha: float = 0.99, eps: float = 1e-8) -> Optimizer:
+    if not 0 <= alpha < 1:
+        raise UsageError(f"rmsprop: alpha must be at least 0 and below 1, not {alpha:g}")
+    return Optimizer(partial(torch.optim.RMSprop, alpha=alpha, eps=eps), frozenset({"momentum"}))
+
+
+@_register("adagrad", formula="w -= lr·g/(sqrt(sum of g²) + eps)", summary="Step size by the sum of all g².",
+           source="Duchi et al. 2011")  # fmt: skip
+def adagrad(eps: float = 1e-10) -> Optimizer:
+    return Optimizer(partial(torch.optim.Adagrad, eps=eps), fused=True)
+
+
+def _betas(name: str, beta1: float, beta2: float) -> tuple[float, float]:
+    for key, value in (("beta1", beta1), ("beta2", beta2)):
+        if not 0 <= value < 1:
+            raise UsageError(f"{name}: {key} must be at least 0 and below 1, not {value:g}")
+    return beta1, beta2
