@@ -86,7 +86,3 @@ class Initializer:
     def promises(self, activation: Activation, network: Network) -> list[Promise]:
         """What it promises of each layer of `network`, first to last."""
         return [self.promise(Setting(layer, activation, network.bias_variance)) for layer in network.layers]
-
-    def draw(self, setting: Setting, generator: Generator) -> Tensor:
-        """Weights for one layer, float32 on the CPU, `fan_out fan_in`."""
-        return self.basis.draw(setting.layer, generator) * self.mean_square(setting) ** 0.5
