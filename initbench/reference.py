@@ -106,7 +106,7 @@ def evaluation_loader(samples: Samples) -> DataLoader:
 def evaluate(
     model: nn.Module, loader: DataLoader, device: torch.device | str = "cpu", loss: str = "cross_entropy"
 ) -> tuple[float, float]:
-    """The mean loss and the accuracy over all samples of `loader`, however batched; the model's mode stays as it was."""
+    """The mean loss and the accuracy over all samples of `loader`, however batched; the model stays in its mode."""
     was_training = model.training
     model.eval()
     loss_of, total, right, count = LOSSES.make(loss).of, 0.0, 0, 0

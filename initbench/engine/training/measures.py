@@ -14,7 +14,7 @@ from initbench.engine.training.network import StackedMLP
 from initbench.recipe.losses import Loss
 from initbench.recipe.samples import Samples
 
-CHUNK = 2**22
+CHUNK = 2**24
 """Bytes of a layer's activations in evaluation: enough rows for a fast product, few enough for the caches."""
 FEWEST_ROWS = 256
 

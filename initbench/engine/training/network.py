@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,10 +73,17 @@ class StackedMLP:
             weight, bias = (torch.stack(parts).to(device, dtype) for parts in zip(*layer, strict=True))
             self.weights.append(weight.requires_grad_())
             self.biases.append(bias.requires_grad_())
+        self._memory = torch.empty_like(self.weights[0])
         if first.batch_norm:
             self.normalizations = [
                 Normalization.fresh(len(cells), first.width, self.weights[0]) for _ in range(first.depth)
             ]
+
+    def _linear(self, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """W h + b, `models batch fan_out`, of each model's own `h` or of one that they share."""
+        if h.dim() == 3:
+            return torch.baddbmm(bias[:, None], h, weight.transpose(1, 2))
+        return _SharedInput.apply(weight, bias, h, self._memory)
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -92,7 +100,7 @@ class StackedMLP:
         """Outputs `models batch classes` for `batch features`; `noise` is None in evaluation."""
         h = images
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            z = _linear(h, weight, bias)
+            z = self._linear(h, weight, bias)
             if number == len(self.weights) - 1:
                 return z
             if self.normalizations:
@@ -108,11 +116,25 @@ class StackedMLP:
         raise AssertionError("a network has an output layer")
 
 
-def _linear(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """W h + b, `models batch fan_out`: one large product where all models share `h`, `batch fan_in`."""
-    if h.dim() == 3:
-        return torch.baddbmm(bias[:, None], h, weight.transpose(1, 2))
-    return F.linear(h, weight.flatten(0, 1), bias.flatten()).view(len(h), *bias.shape).transpose(0, 1)
+class _SharedInput(torch.autograd.Function):
+    """W x + b of all models for one `x`, `batch fan_in`, as one large product: -> `models batch fan_out`.
+
+    The gradient of W, by far the largest tensor of a step, is written into `memory` each time: to allocate it anew
+    costs as much as to compute it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, bias: Tensor, x: Tensor, memory: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.memory = memory
+        return F.linear(x, weight.flatten(0, 1), bias.flatten()).view(len(x), *bias.shape).transpose(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (x,), (gradient,) = ctx.saved_tensors, gradients
+        units_first = gradient.transpose(1, 2).contiguous()
+        torch.bmm(units_first, x.expand(len(gradient), *x.shape), out=ctx.memory)
+        return ctx.memory, gradient.sum(dim=1), None, None
 
 
 def _drawn(cell: Cell, network: Network) -> list[tuple[Tensor, Tensor]]:
