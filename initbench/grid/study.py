@@ -200,7 +200,10 @@ def _checked(name: str, level: Any, where: str) -> Level:
     except ValidationError as error:
         raise UsageError(f"{where}: {_told(error.errors()[0])}") from None
     if name in SPECS:
-        SPECS[name].make(level)  # parameters out of range are told now
+        try:
+            SPECS[name].make(level)  # parameters out of range are told now
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from None
         return SPECS[name].canonical(level)
     if name in REGULARIZERS and not level < (limit := REGULARIZERS.make(name).limit):
         raise UsageError(f"{where}: must be below {limit:g}, not {level:g}")
@@ -223,12 +226,12 @@ def _cell(chosen: dict[str, Any]) -> Cell:
 
 
 def _parsed(text: str) -> Any:
-    """TOML's reading of a value; where it is none, words between commas that stand outside of brackets."""
+    """TOML's reading of a value; where it is none, a word, or several between commas that stand outside of brackets."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        words = [word.strip() for word in re.split(r",(?![^(]*\))", text.strip("[] "))]
-        return words if len(words) > 1 or text.strip().startswith("[") else words[0]
+        parts = re.split(r",(?![^(]*\))", text.strip().removeprefix("[").removesuffix("]"))
+        return [_parsed(part.strip()) for part in parts] if len(parts) > 1 else parts[0].strip()
 
 
 def _first_complaint(error: ValidationError) -> str:
@@ -277,9 +280,11 @@ def default_study() -> Study:
             "depth": [1, 2, 3],
             "lr": [0.1, 0.01, 0.001],
             "momentum": [0.0, 0.9],
+            "nesterov": [False, True],
             "optimizer": ["sgd", "adam"],
+            "batch_size": [32, 64],
         },
-        fix={"batch_size": 32, "width": 50, "steps": 200, "dataset": "digits"},
+        fix={"width": 50, "steps": 200, "dataset": "digits"},
         seeds=2,
     )
 

@@ -1,0 +1,143 @@
+"""How fast the stacked engine trains the cell of reference, beside what a user would write instead.
+
+784-100-10, relu, Adam, minibatches of 64, 200 updates, then 20,000 images evaluated. Ratios are per run: a stack of
+`MODELS` networks against one. The images are noise: speed does not depend on what they show.
+"""
+
+import dataclasses
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from initbench.core.cell import Cell
+from initbench.datasets import Data
+from initbench.engine.signals import subnormals_flushed
+from initbench.engine.training.trainer import train
+from initbench.grid.study import Study
+from initbench.grid.training import Job, run_training
+from initbench.grid.training_plan import plan_training
+from initbench.recipe.samples import split
+
+MODELS = 54
+CELL = Cell(depth=1, width=100, activation="relu", optimizer="adam", lr=1e-3, batch_size=64, steps=200)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def images():
+    drawn = np.random.default_rng(0)
+    return drawn.integers(0, 256, (70_000, 28, 28), dtype=np.uint8), drawn.integers(0, 10, 70_000)
+
+
+@pytest.fixture(scope="module")
+def data(images):
+    pixels, labels = (torch.from_numpy(array) for array in images)
+    x = pixels.flatten(1).float() / 255
+    whole = Data(x[:60_000], labels[:60_000], x[60_000:], labels[60_000:], shape=(1, 28, 28), classes=10)
+    return split(whole, "standardize", 10_000, 0)
+
+
+@subnormals_flushed()
+def stacked(data):
+    rates = [1e-3, 2e-3, 3e-3]
+    train([dataclasses.replace(CELL, lr=rates[3 * i // MODELS]) for i in range(MODELS)], data)
+
+
+def network():
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10))
+
+
+class Images(Dataset):
+    """As torchvision's own data sets are: an image is opened, transformed and handed over."""
+
+    def __init__(self, pixels, labels):
+        self.pixels, self.labels = pixels, labels
+        self.transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.3,))])
+
+    def __len__(self):
+        return len(self.pixels)
+
+    def __getitem__(self, index):
+        return self.transform(Image.fromarray(self.pixels[index])), int(self.labels[index])
+
+
+def data_loader_loop(images):
+    """One run as in torch's tutorials."""
+    pixels, labels = images
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    batches = DataLoader(Images(pixels[:50_000], labels[:50_000]), 64, shuffle=True)
+    for _, (x, y) in zip(range(CELL.steps), batches, strict=False):
+        loss = F.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        rest = DataLoader(Images(pixels[50_000:], labels[50_000:]), 1000)
+        assert sum(int((model(x).argmax(1) == y).sum()) for x, y in rest) > 0
+
+
+def tuned_loop(data, **options):
+    """One run on tensors in memory, with nothing in the loop that need not be there."""
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, **options)
+    x, y = data.train.images, data.train.labels
+    order = torch.randperm(len(x))
+    for step in range(CELL.steps):
+        index = order[64 * step : 64 * step + 64]
+        loss = F.cross_entropy(model(x[index]), y[index])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        for held in (data.validation, data.test):
+            outputs = model(held.images)
+            float(F.cross_entropy(outputs, held.labels)), float((outputs.argmax(1) == held.labels).float().mean())
+
+
+def test_a_run_beside_a_data_loader_loop(beside, data, images):
+    """Ratio: wanted 40."""
+    beside(lambda: stacked(data), lambda: data_loader_loop(images), per_work=MODELS, turns=3)
+
+
+def test_a_run_beside_a_tuned_loop(beside, data):
+    """Ratio: wanted 4."""
+    beside(lambda: stacked(data), lambda: [tuned_loop(data) for _ in range(5)], per_work=MODELS, per_yardstick=5)
+
+
+def test_a_run_beside_a_tuned_loop_with_a_fused_optimizer(beside, data):
+    """Ratio: the same, where torch's fused Adam is asked for."""
+    loops = lambda: [tuned_loop(data, fused=True) for _ in range(5)]  # noqa: E731
+    beside(lambda: stacked(data), loops, per_work=MODELS, per_yardstick=5)
+
+
+def test_a_run_beside_its_multiply_adds(beside, data):
+    """Ratio: the floor (training and evaluation at the best square product's rate) over the run. Higher is better."""
+    weights = 784 * 100 + 100 * 10
+    work = 200 * 64 * (3 * weights - 784 * 100) + 20_000 * weights
+    square = torch.randn(1024, 1024)
+    products = 200
+    beside(lambda: stacked(data), lambda: [square @ square for _ in range(products)], per_work=MODELS * work,
+           per_yardstick=products * 1024**3)  # fmt: skip
+
+
+def test_overhead_of_a_cell(beside, tmp_path_factory):
+    """Ratio: half a millisecond over what planning, hashing, storing and joining take for a cell. Wanted: above 1."""
+    seeds, levels = 40, 50
+    grid = Study(compare={"lr": [1 / (1 + level) for level in range(levels)]}, fix={"steps": 1}, seeds=seeds)
+    x, y = torch.rand(40, 4), torch.arange(40) % 2
+    tiny = {"digits": Data(x, y, x, y, shape=(1, 2, 2), classes=2)}
+
+    def harness():
+        job = Job(grid, tiny, plan_training(grid.cells(), tiny), CPU)
+        run_training(job, tmp_path_factory.mktemp("out") / "results")
+
+    beside(harness, lambda: time.sleep(0.5), per_work=seeds * levels, per_yardstick=1000)

@@ -1,0 +1,391 @@
+"""Grids of training: exactly once, resumable, every cell as if it were alone; the commands as a user meets them."""
+
+import dataclasses
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+
+import initbench as ib
+from initbench.cli import main
+from initbench.core.cell import Cell
+from initbench.core.errors import UsageError
+from initbench.datasets import DATASETS
+from initbench.engine.training.trainer import train
+from initbench.grid import training, training_plan
+from initbench.grid.training import prepare, run_training
+from initbench.grid.training_plan import as_trained, plan_training
+from initbench.recipe.samples import split
+
+SMALL = ["--set", "init=he,zeros", "--set", "activation=relu", "--set", "depth=1", "--set", "lr=0.1,0.01", "--set",
+         "momentum=0.0,0.9", "--set", "steps=20", "--set", "width=8", "--set", "batch_size=32"]  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Call the program in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def untimed(runs):
+    """Without the columns that two runs of one study may differ in."""
+    return runs.drop(columns=[name for name in runs if name.endswith("seconds")])
+
+
+def study(**changes):
+    given = {"compare": {"init": ["he", "zeros"], "optimizer": ["sgd", "adam"], "momentum": [0.0, 0.9],
+                         "nesterov": [False, True]}, "fix": {"steps": 10, "width": 8}, "seeds": 2}  # fmt: skip
+    return ib.Study(**{**given, **changes})
+
+
+def test_equal_trainings_are_trained_once_and_reported_each(tmp_path):
+    runs = ib.run(study(), tmp_path).runs
+    assert len(runs) == 2 * 2 * 2 * 2 * 2
+    per_optimizer = runs.groupby("optimizer").training_id.nunique()
+    assert per_optimizer.to_dict() == {"adam": 2 * 2, "sgd": 2 * 2 * 3}  # sgd: plain, momentum, nesterov
+    assert runs.cell_id.is_unique
+    by_training = runs.groupby("training_id")[["test_loss", "test_accuracy"]]
+    assert (by_training.max() == by_training.min()).all(axis=None)
+    parts = pd.concat(map(pd.read_parquet, tmp_path.glob("parts/*.runs.parquet")))
+    assert sorted(parts.training_id) == sorted(runs.training_id.unique())
+
+
+def test_what_an_optimizer_does_not_read_is_no_difference():
+    adam = Cell(optimizer="adam")
+    assert as_trained(dataclasses.replace(adam, momentum=0.9, nesterov=True)) == as_trained(adam)
+    assert as_trained(Cell(nesterov=True)) == as_trained(Cell())
+    assert as_trained(Cell(nesterov=True, momentum=0.5)) != as_trained(Cell(momentum=0.5))
+    assert as_trained(Cell(data_seed=0)) == as_trained(Cell(seed=0))
+    assert as_trained(Cell(optimizer="rmsprop", momentum=0.5)) != as_trained(Cell(optimizer="rmsprop"))
+
+
+def test_a_cell_is_the_same_alone_and_in_any_stack(tmp_path, monkeypatch):
+    together = ib.run(study(), tmp_path / "together").runs
+    monkeypatch.setattr(training_plan, "LARGEST_STACK", 1)
+    alone = ib.run(study(), tmp_path / "alone").runs
+    assert (together.stack_size > 1).any()
+    assert (alone.stack_size == 1).all()
+    pd.testing.assert_frame_equal(untimed(together).drop(columns="stack_size"),
+                                  untimed(alone).drop(columns="stack_size"), rtol=1e-4)  # fmt: skip
+
+
+def test_the_same_command_again_trains_nothing(run, monkeypatch):
+    first = run("train-grid", *SMALL)
+    assert first.exit_code == 0, first.output
+    monkeypatch.setattr(training, "_stacked", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setitem(training.ENGINES, "stacked", lambda *_: pytest.fail("trained again"))
+    again = run("train-grid", *SMALL)
+    assert again.output == first.output
+
+
+def test_only_what_is_missing_is_trained(tmp_path, monkeypatch):
+    whole = ib.run(study(), tmp_path / "whole").runs
+    real, trained = training.ENGINES["stacked"], []
+
+    def interrupted(cells, *rest):
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        trained.append(len(cells))
+        return real(cells, *rest)
+
+    monkeypatch.setitem(training.ENGINES, "stacked", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ib.run(study(), tmp_path / "broken")
+    with pytest.raises(UsageError, match="is not finished; the command that began it goes on there"):
+        ib.load(tmp_path / "broken").runs  # noqa: B018
+    monkeypatch.setitem(
+        training.ENGINES, "stacked", lambda cells, *rest: trained.append(len(cells)) or real(cells, *rest)
+    )
+    resumed = ib.run(study(), tmp_path / "broken").runs
+    assert sum(trained) == whole.training_id.nunique()
+    pd.testing.assert_frame_equal(untimed(whole), untimed(resumed))
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.3, 1.0])
+def test_a_killed_run_goes_on_and_ends_in_the_same_table(tmp_path, moment):
+    command = [sys.executable, "-m", "initbench", "train-grid", "--set", "steps=60", "--set", "depth=1", "--set",
+               "activation=relu,tanh", "--out"]  # fmt: skip
+    subprocess.run([*command, tmp_path / "whole"], check=True, capture_output=True)
+    killed = subprocess.Popen([*command, tmp_path / "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob("killed/parts/*.parquet")) and killed.poll() is None:
+        time.sleep(0.01)
+    time.sleep(moment)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    kept = {path: path.read_bytes() for path in tmp_path.glob("killed/parts/*.parquet")}
+    subprocess.run([*command, tmp_path / "killed"], check=True, capture_output=True)
+    assert kept
+    assert all(path.read_bytes() == content for path, content in kept.items())
+    whole, resumed = (pd.read_parquet(tmp_path / name / "runs.parquet") for name in ("whole", "killed"))
+    pd.testing.assert_frame_equal(untimed(whole), untimed(resumed))
+    assert not list(tmp_path.glob("killed/**/*.new"))
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path):
+    command = [sys.executable, "-m", "initbench", "train-grid", "--out", tmp_path / "out"]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("out/parts/*.parquet")) and running.poll() is None:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate()
+    assert (running.returncode, out) == (1, "")
+    assert err == "Error: interrupted; what was finished is kept, and the same command goes on there\n"
+    status = CliRunner().invoke(main, ["status", str(tmp_path / "out")]).output
+    assert "unfinished; the same command goes on" in status
+    assert "to do" in status
+
+
+def test_running_out_of_memory_halves_the_stack(tmp_path, monkeypatch):
+    whole = ib.run(study(), tmp_path / "whole").runs
+    real = training.ENGINES["stacked"]
+
+    def small(cells, *rest):
+        if len(cells) > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+        return real(cells, *rest)
+
+    monkeypatch.setitem(training.ENGINES, "stacked", small)
+    halved = ib.run(study(), tmp_path / "halved").runs
+    assert halved.stack_size.max() == 2
+    same = [name for name in untimed(whole) if name != "stack_size"]
+    pd.testing.assert_frame_equal(whole[same], halved[same], rtol=1e-4)
+
+
+def test_a_network_that_no_memory_holds_is_a_row_that_says_so(tmp_path, monkeypatch):
+    def never(*_):
+        raise torch.OutOfMemoryError("no")
+
+    monkeypatch.setitem(training.ENGINES, "stacked", never)
+    runs = ib.run(study(), tmp_path).runs
+    assert set(runs.status) == {"failed"}
+    assert set(runs.note) == {"out of memory"}
+
+
+def test_an_error_of_another_kind_is_not_swallowed(tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setitem(training.ENGINES, "stacked", broken)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        ib.run(study(), tmp_path)
+
+
+def test_divergence_is_a_row_and_counted(run):
+    done = run("train-grid", *SMALL, "--set", "lr=1e30,0.01", "--set", "optimizer=sgd")
+    assert done.exit_code == 0, done.output
+    runs = ib.load("results/digits").runs
+    lost = runs[runs.status == "diverged"]
+    assert len(lost) > 0
+    assert lost.diverged_at.between(1, 20).all()
+    assert lost[["test_loss", "test_accuracy", "val_accuracy"]].isna().all(axis=None)
+    assert runs[runs.status == "finished"].diverged_at.isna().all()
+    assert f"{len(lost)} diverged" in done.output
+
+
+def test_impossible_cells_are_rows_that_say_why(tmp_path):
+    runs = ib.run(
+        ib.Study(compare={"init": ["he", "critical"]}, fix={"activation": "softplus", "steps": 2}), tmp_path
+    ).runs
+    assert list(runs.status) == ["finished", "impossible"]
+    assert runs.note[1].startswith("softplus has no critical weight variance")
+    assert runs.training_id[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("fix", "message"),
+    [
+        (
+            {"early_stopping": 2},
+            "early stopping and the schedule plateau look at the validation loss every record_every",
+        ),
+        ({"schedule": "plateau"}, "early stopping and the schedule plateau look at the validation loss every record_e"),
+        ({"batch_norm": True, "batch_size": 1}, "batch normalization needs 2 images or more in a minibatch"),
+        ({"stochastic_depth": 0.5}, "stochastic depth skips residual branches; set residual"),
+        ({"width": 10**6, "depth": 100}, "one network needs about"),
+        ({"validation": 5000}, "validation 5000 would hold out 5000 of 1437 training images"),
+    ],
+)
+def test_a_study_of_nothing_but_impossible_cells_is_refused(tmp_path, fix, message):
+    with pytest.raises(UsageError, match=message):
+        ib.run(ib.Study(fix=fix), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_studys_folder_is_left_as_it_is(run):
+    run("train-grid", *SMALL, "--out", "out")
+    before = {path: path.read_bytes() for path in Path("out").rglob("*.parquet")}
+    done = run("train-grid", *SMALL, "--set", "lr=0.3", "--out", "out")
+    assert done.stderr == "Error: out holds another study's results; give another folder with --out\n"
+    assert done.exit_code == 2
+    assert {path: path.read_bytes() for path in Path("out").rglob("*.parquet")} == before
+
+
+def test_a_damaged_part_is_set_aside_and_trained_again(run):
+    run("train-grid", *SMALL)
+    whole = ib.load("results/digits").runs
+    for name in ("runs.parquet", "manifest.json"):
+        Path("results/digits", name).unlink()
+    part = next(Path("results/digits/parts").iterdir())
+    part.write_bytes(part.read_bytes()[:100])
+    done = run("train-grid", *SMALL)
+    assert done.exit_code == 0, done.output
+    assert part.with_name(part.name + ".damaged").exists()
+    pd.testing.assert_frame_equal(untimed(whole), untimed(ib.load("results/digits").runs))
+
+
+def test_curves_are_recorded_and_recording_leaves_no_trace(tmp_path):
+    plain = ib.run(study(), tmp_path / "plain").runs
+    results = ib.run(study(fix={"steps": 10, "width": 8, "record_every": 4}), tmp_path / "recorded")
+    metrics = ["train_loss", "val_loss", "test_loss", "test_accuracy"]
+    pd.testing.assert_frame_equal(plain[metrics], results.runs[metrics], check_exact=True)
+    curves, layers = results.curves, results.layer_curves
+    assert list(curves.step.unique()) == [0, 4, 8, 10]
+    assert set(curves.cell_id) == set(results.runs.cell_id)
+    last = curves[curves.step == 10].set_index("cell_id").reindex(results.runs.cell_id)
+    assert list(last.val_loss) == pytest.approx(list(results.runs.val_loss))
+    assert list(layers.layer.unique()) == [1, 2, 3]
+    assert (layers.update_to_weight.dropna() >= 0).all()
+
+
+def test_recorded_statistics_are_those_of_a_plain_network():
+    data = split(DATASETS.make("digits").load(None, False), "standardize", 0.2, 0).to(
+        torch.device("cpu"), torch.float64
+    )
+    cell = Cell(activation="tanh", depth=1, width=9, steps=1, record_every=1, lr=0.3, batch_size=16)
+    (outcome,) = train([cell], data)
+    from initbench import reference
+
+    model = reference.MLP(cell, 64, 10).double()
+    images, labels = next(iter(reference.training_loader(cell, data.train, 0)))
+    z = model.hidden[0](images)
+    torch.nn.functional.cross_entropy(model.output(z.tanh()), labels).backward()
+    weight = model.hidden[0].weight
+    first = outcome.layer_curves[0]
+    assert first["a_second_moment"] == pytest.approx(float(z.detach().tanh().square().mean()), rel=1e-9)
+    assert first["saturated_fraction"] == pytest.approx(float((1 - z.detach().tanh() ** 2 < 0.05).double().mean()))
+    assert first["grad_w_second_moment"] == pytest.approx(float(weight.grad.square().mean()), rel=1e-9)
+    ratio = float(0.3 * weight.grad.norm() / weight.detach().norm())
+    assert first["update_to_weight"] == pytest.approx(ratio, rel=1e-9)
+
+
+def test_the_reference_engine_gives_the_same_table(tmp_path):
+    stacked = ib.run(study(), tmp_path / "stacked").runs
+    plain = ib.run(study(), tmp_path / "reference", engine="reference").runs
+    assert set(plain.engine) == {"reference"}
+    columns = ["cell_id", "status", "train_loss", "val_loss", "test_loss"]
+    pd.testing.assert_frame_equal(stacked[columns], plain[columns], rtol=1e-4)
+
+
+def test_dry_run_tells_and_writes_nothing(run, tmp_path):
+    done = run("train-grid", *SMALL, "--dry-run")
+    assert done.exit_code == 0
+    told = dict(line.split(maxsplit=1) for line in done.output.splitlines())
+    assert told["cells"] == "64"
+    assert told["trainings"] == "32 distinct"
+    assert set(told) == {"cells", "trainings", "stacks", "time", "memory", "disk"}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_csv_and_json_have_standard_output_to_themselves(run, form):
+    done = run("train-grid", *SMALL, "--format", form)
+    read = pd.read_csv if form == "csv" else pd.read_json
+    frame = read(io.StringIO(done.stdout))
+    assert list(frame.val_accuracy) == sorted(frame.val_accuracy, reverse=True)
+    assert done.stderr == ""
+
+
+def test_the_table_has_the_columns_that_others_rely_on(run):
+    run("train-grid", *SMALL)
+    wanted = """cell_id training_id study name init activation depth width optimizer lr momentum nesterov batch_size steps
+        seed dataset normalization l1 l2 dropout batch_norm cutout mixup label_smoothing stochastic_depth early_stopping
+        weight_decay status diverged_at train_loss train_accuracy val_loss val_accuracy test_loss test_accuracy seconds
+        device engine""".split()
+    runs = ib.load("results/digits").runs
+    assert set(wanted) <= set(runs)
+    listed = {row["name"] for row in json.loads(run("list", "columns", "--format", "json").stdout)}
+    regularizers = {row["name"] for row in json.loads(run("list", "regularizers", "--format", "json").stdout)}
+    assert set(runs) <= listed | regularizers
+    assert (runs.seconds > 0).all()
+    assert ((runs.training_seconds + runs.evaluation_seconds) <= runs.stack_seconds * 1.001).all()
+
+
+def test_profile_says_where_the_time_goes(run):
+    out = run("train-grid", *SMALL, "--profile").output
+    assert all(f"  {phase}" in out for phase in ("data", "forward", "backward", "optimizer"))
+
+
+def test_verify_agrees_with_what_is_stored(run):
+    run("train-grid", *SMALL)
+    done = run("verify", "results/digits", "--runs", "3", "--format", "csv")
+    assert done.exit_code == 0, done.output
+    table = pd.read_csv(io.StringIO(done.stdout))
+    assert len(table) == 3
+    assert (table.loss_64 < 1e-9).all()
+    assert (table.loss_32 < 1e-3).all()
+    assert "Largest differences: loss_32" in run("verify", "results/digits", "--runs", "1").output
+
+
+def test_verify_sees_a_forged_result(run):
+    run("train-grid", *SMALL)
+    path = Path("results/digits/runs.parquet")
+    runs = pd.read_parquet(path)
+    runs["test_loss"] += 0.5
+    runs.to_parquet(path)
+    table = pd.read_csv(io.StringIO(run("verify", "results/digits", "--format", "csv").stdout))
+    assert (table.loss_32 > 0.4).all()
+
+
+def test_status_of_finished_results(run):
+    run("train-grid", *SMALL)
+    told = dict(line.split(maxsplit=1) for line in run("status", "results/digits").output.splitlines())
+    assert told["state"] == "finished"
+    assert told["trainings"] == "32: 32 finished"
+    assert run("status", "nowhere").stderr == "Error: nowhere holds no results: there is no manifest.json\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "lrr=1"], "fix.lrr: unknown factor 'lrr'; did you mean 'lr'?"),
+        (["--set", "lr"], "Invalid value for '--set': 'lr' is not KEY=VALUE, such as lr=0.1"),
+        (["--set", "lr=[]"], "compare.lr: a factor needs at least one level, none was given"),
+        (["--dataset", "digitz"], "fix.dataset: unknown data set 'digitz'; did you mean 'digits'?"),
+        (["--engine", "fast"], "unknown engine 'fast'; accepted: stacked, reference"),
+        (["nowhere.toml"], "cannot read the study nowhere.toml: No such file or directory"),
+        (["--dataset", "mnist"], "mnist is read from files: give --data-root DIR (or --download with it)"),
+    ],
+)
+def test_bad_input_gets_one_line_and_writes_nothing(run, tmp_path, arguments, message):
+    done = run("train-grid", *arguments)
+    assert done.stderr.endswith(f"{message}\n")
+    assert (done.stderr.count("\n"), done.exit_code) == (1, 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_groups_what_can_share_a_minibatch():
+    data = {"digits": DATASETS.make("digits").load(None, False)}
+    cells = [Cell(seed=seed, data_seed=0, lr=lr, activation=phi) for seed in (0, 1) for lr in (0.1, 0.2)
+             for phi in ("relu", "tanh")]  # fmt: skip
+    assert [len(stack) for stack in plan_training(cells, data).stacks] == [4, 4]
+    apart = [dataclasses.replace(cell, data_seed=None) for cell in cells]
+    assert [len(stack) for stack in plan_training(apart, data).stacks] == [2, 2, 2, 2]
+
+
+def test_the_stack_that_runs_is_a_job(tmp_path):
+    job = prepare(study())
+    seen = []
+    run_training(job, tmp_path, progress=lambda done, of: seen.append((done, of)))
+    assert seen[-1] == (32, 32)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert os.listdir(tmp_path / "parts")
