@@ -307,10 +307,11 @@ def test_csv_and_json_have_standard_output_to_themselves(run, form):
 
 def test_the_table_has_the_columns_that_others_rely_on(run):
     run("train-grid", *SMALL)
-    wanted = """cell_id training_id study name init activation depth width optimizer lr momentum nesterov batch_size steps
-        seed dataset normalization l1 l2 dropout batch_norm cutout mixup label_smoothing stochastic_depth early_stopping
-        weight_decay status diverged_at train_loss train_accuracy val_loss val_accuracy test_loss test_accuracy seconds
-        device engine""".split()
+    wanted = ["cell_id", "training_id", "study", "name", "init", "activation", "depth", "width", "optimizer", "lr",
+              "momentum", "nesterov", "batch_size", "steps", "seed", "dataset", "normalization", "l1", "l2", "dropout",
+              "batch_norm", "cutout", "mixup", "label_smoothing", "stochastic_depth", "early_stopping", "status",
+              "weight_decay", "diverged_at", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss",
+              "test_accuracy", "seconds", "device", "engine"]  # fmt: skip
     runs = ib.load("results/digits").runs
     assert set(wanted) <= set(runs)
     listed = {row["name"] for row in json.loads(run("list", "columns", "--format", "json").stdout)}

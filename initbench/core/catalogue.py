@@ -100,6 +100,8 @@ class Catalogue(Generic[T]):
 
     def make(self, spec: str) -> T:
         """The thing that `spec` names, carrying its canonical spec in its field ``spec``; one object for one spec."""
+        if spec in self._made:
+            return self._made[spec]
         entry, arguments = self._parse(spec)
         canonical = self.canonical(spec)
         if canonical not in self._made:

@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from typing import Any
 
 from initbench.activations import ACTIVATIONS
@@ -80,6 +81,7 @@ def as_trained(cell: Cell) -> Cell:
     )
 
 
+@cache
 def identity(cell: Cell) -> str:
     """A hash of all that the cell says: the same on every machine."""
     told = json.dumps(asdict(cell), sort_keys=True)
