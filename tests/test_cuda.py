@@ -4,10 +4,15 @@ import pandas as pd
 import pytest
 import torch
 
+import initbench as ib
 from initbench.api import propagate
 from initbench.core.records import Network
 from initbench.engine.stack import draw_weights
+from initbench.engine.timing import Stopwatch
+from initbench.engine.training.trainer import train
+from initbench.grid.training import prepare
 from initbench.initializers import INITIALIZERS
+from initbench.recipe.samples import split
 
 pytestmark = [
     pytest.mark.cuda,
@@ -28,3 +33,23 @@ def test_columns_agree():
                "depth": 12, "width": 128, "seeds": 2, "batch": 32}  # fmt: skip
     here, there = propagate(device="cpu", **options), propagate(device="cuda", **options)
     pd.testing.assert_frame_equal(here, there, rtol=1e-3, atol=1e-6)
+
+
+def test_training_agrees():
+    study = ib.Study(compare={"init": ["he", "zeros"], "optimizer": ["sgd", "adam"], "dropout": [0.0, 0.3]},
+                     fix={"steps": 20, "width": 16, "record_every": 10}, seeds=2)  # fmt: skip
+    here, there = (prepare(study, device=device) for device in ("cpu", "cuda"))
+    data = [split(job.data["digits"], "standardize", 0.2, 0).to(job.device, torch.float64) for job in (here, there)]
+    for stack in here.plan.stacks:
+        for one, other in zip(train(stack, data[0]), train(stack, data[1]), strict=True):
+            assert one.metrics == pytest.approx(other.metrics, rel=1e-9, abs=1e-9)
+
+
+def test_cuda_events_are_read_after_the_work():
+    watch = Stopwatch(torch.device("cuda"))
+    square = torch.randn(2048, 2048, device="cuda")
+    for _ in range(3):
+        with watch.lap("product"):
+            square @ square
+    assert len(watch.samples["product"]) == 3
+    assert watch.seconds("product") > 0

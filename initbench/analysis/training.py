@@ -37,6 +37,7 @@ def factors(runs: pd.DataFrame, measure: str = "test_accuracy") -> pd.DataFrame:
     """
     done = runs[runs["status"] == "finished"]
     total = ((done[measure] - done[measure].mean()) ** 2).sum()
+    differ = done[measure].max() > done[measure].min()
     rows = []
     for name in varied(runs):
         means = done.groupby(name)[measure].agg(["mean", "size"])
@@ -45,7 +46,7 @@ def factors(runs: pd.DataFrame, measure: str = "test_accuracy") -> pd.DataFrame:
         if means.empty:
             continue
         worst = lost.idxmax() if lost.any() else ""
-        told = (name, len(lost), between / total if total else 0.0, means["mean"].idxmax(), means["mean"].max(),
+        told = (name, len(lost), between / total if differ else 0.0, means["mean"].idxmax(), means["mean"].max(),
                 means["mean"].idxmin(), means["mean"].min(), worst, lost.max())  # fmt: skip
         rows.append(dict(zip(FACTOR_COLUMNS, told, strict=True)))
     table = pd.DataFrame(rows, columns=FACTOR_COLUMNS).astype(dict.fromkeys(("best", "worst", "most_diverged"), str))
