@@ -1,4 +1,4 @@
-"""The figures of a variance study."""
+"""The figures of a study, by the tables that it has."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from initbench.analysis.figures import depth_profiles, growth_heatmap, histograms, save
+from initbench.analysis.figures import accuracy_by_level, depth_profiles, growth_heatmap, histograms, save
 from initbench.analysis.growth import DIRECTIONS
 from initbench.analysis.results import Results
 
@@ -20,10 +20,17 @@ MOST_HISTOGRAMS = 4
 
 def draw_all(results: Results, folder: Path) -> list[Path]:
     """Draw every figure of `results` into `folder`, each with the CSV of its numbers; the images' paths."""
-    return [save(figure, summary, folder, name) for name, summary, figure in _figures(results)]
+    figures = _of_training if results.study["kind"] == "train" else _of_propagation
+    return [save(figure, summary, folder, name) for name, summary, figure in figures(results)]
 
 
-def _figures(results: Results) -> Iterator[tuple[str, pd.DataFrame, Figure]]:
+def _of_training(results: Results) -> Iterator[tuple[str, pd.DataFrame, Figure]]:
+    levels = accuracy_by_level.summary(results.runs)
+    if len(levels):  # more than one level of something
+        yield "accuracy_by_level", levels, accuracy_by_level.draw(levels)
+
+
+def _of_propagation(results: Results) -> Iterator[tuple[str, pd.DataFrame, Figure]]:
     heat = growth_heatmap.summary(results.verdicts)
     yield "growth_heatmap", heat, growth_heatmap.draw(heat)
     for direction in DIRECTIONS:

@@ -17,7 +17,8 @@ from initbench.core.errors import UsageError
 @click.argument("kind", metavar="KIND")
 @output_format
 def list_command(kind: str, form: str) -> None:
-    """List the entries of a KIND: initializers, activations, inputs, datasets, preparations, laws, columns, words."""
+    """List the entries of a KIND: initializers, activations, inputs, datasets, preparations, optimizers, schedules,
+    losses, regularizers, laws, columns, words."""
     import pandas as pd
 
     rows = [_row(entry) for entry in kinds.catalogue(kind)]

@@ -68,6 +68,13 @@ data = together(
 )
 """Where data sets are."""
 
+figures = together(
+    click.option("--reports", type=click.Path(path_type=Path), default=Path("reports"), show_default=True,
+                 help="Folder for the figures, in a folder named as --out's."),
+    click.option("--figures/--no-figures", default=True, show_default=True, help="Whether to draw."),
+)  # fmt: skip
+"""Whether and where to draw."""
+
 network = together(
     click.option("--init", multiple=True, type=Spec("initializers"), help="An initializer; may be repeated."
                  " Default: the classical ones."),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from initbench.cli import options, output
+from initbench.core.files import require_writable
 
 if TYPE_CHECKING:
     from initbench.engine.timing import Stopwatch
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the tables. Default: results/NAME.")
 @click.option("--dry-run", is_flag=True, help="Print what would be trained, and what it would take.")
 @click.option("--profile", is_flag=True, help="Say where the time of the updates goes.")
+@options.figures
 @options.output_format
 def train_grid_command(
     study: Path | None,
@@ -43,6 +45,8 @@ def train_grid_command(
     out: Path | None,
     dry_run: bool,
     profile: bool,
+    reports: Path,
+    figures: bool,
     form: str,
 ) -> None:
     """Train every network of a grid, thousands at once; without a STUDY a small grid on the embedded digits.
@@ -50,7 +54,7 @@ def train_grid_command(
     The best runs come first, chosen on validation; below them, what each factor explains of the test accuracy. The
     same command again trains nothing twice, and goes on where it was interrupted.
     """
-    from initbench.analysis import training
+    from initbench.analysis import report, training
     from initbench.analysis.results import Results
     from initbench.engine.timing import Stopwatch
     from initbench.grid.study import read_study, resolve
@@ -62,10 +66,15 @@ def train_grid_command(
         _tell_plan(job)
         return
     out = out or Path("results") / chosen.name
+    drawn_into = reports / out.name
+    if figures:
+        require_writable(drawn_into)  # told before the work
     watch = Stopwatch(job.device) if profile else None
     with output.progress("runs") as count:
         run_training(job, out, profile=watch, progress=count)
-    runs = Results(out).runs
+    results = Results(out)
+    runs = results.runs
+    drawn = report.draw_all(results, drawn_into) if figures else []
     if form != "table":
         output.echo(training.best(runs, most=len(runs)), form)
         return
@@ -76,6 +85,8 @@ def train_grid_command(
     if watch:
         _tell_profile(watch)
     click.echo(f"Tables:  {out}/ ({', '.join(job.tables)})")
+    for path in drawn:
+        click.echo(f"Figure:  {path}")
 
 
 def _tell_plan(job: Job) -> None:

@@ -21,14 +21,7 @@ from initbench.core.files import require_writable
     show_default=True,
     help="Folder for the tables.",
 )
-@click.option(
-    "--reports",
-    type=click.Path(path_type=Path),
-    default=Path("reports"),
-    show_default=True,
-    help="Folder for the figures, in a folder named as --out's.",
-)
-@click.option("--figures/--no-figures", default=True, show_default=True, help="Whether to draw.")
+@options.figures
 @options.output_format
 def variance_command(form: str, device: str, out: Path, reports: Path, figures: bool, **given: Any) -> None:
     """Propagate activations and gradients through deep MLPs and hold every layer against theory.

@@ -25,5 +25,5 @@ def verify_command(out: Path, runs: int, seed: int, data_root: Path | None, down
         table = verify(results.study, results.runs, runs, seed, data_root=data_root, download=download, progress=count)
     output.echo(table, form)
     if form == "table":
-        numbers = table.filter(regex="^(loss|accuracy)_").max()
+        numbers = table.filter(regex="^(loss_|accuracy_|rounding)").max()
         click.echo("Largest differences: " + ", ".join(f"{name} {value:.3g}" for name, value in numbers.items()))

@@ -19,13 +19,14 @@ from initbench.datasets import DATASETS, Data
 from initbench.engine import device as devices
 from initbench.engine.signals import subnormals_flushed
 from initbench.engine.timing import Stopwatch, warm_up
+from initbench.engine.training.network import parameter_count, shape_of
 from initbench.engine.training.trainer import METRICS, Outcome, train
 from initbench.grid import provenance
 from initbench.grid.store import Store
 from initbench.grid.study import Study, lecture_name
 from initbench.grid.training_plan import TrainingPlan, identity, part_name, plan_training, split_of
 from initbench.recipe import REGULARIZERS
-from initbench.recipe.samples import Split, split, steps_of
+from initbench.recipe.samples import Split, batch_length, split, steps_of
 
 Progress = Callable[[int, int], None]
 CURVES = ("curves", "layer_curves")
@@ -126,7 +127,7 @@ def _trained(
     """The stack's tables; where memory does not hold it, those of its halves."""
     watch = Stopwatch(data.train.images.device)
     try:
-        with watch.lap("stack"):
+        with devices.threads_for(_step_work(cells, data)), watch.lap("stack"):
             outcomes = ENGINES[engine](cells, data, watch, profile)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not _is_memory(error):
@@ -138,6 +139,12 @@ def _trained(
         halves = cells[:middle], cells[middle:]
         return [part for half in halves for part in _trained(half, data, engine, profile)]
     return [(cells, _tables(cells, outcomes, watch, data))]
+
+
+def _step_work(cells: Sequence[Cell], data: Split) -> int:
+    """Multiply-adds of one way forward of the stack on a minibatch."""
+    weights = parameter_count(shape_of(cells[0], data.train.images.shape[1], data.classes))
+    return len(cells) * weights * batch_length(cells[0], len(data.train))
 
 
 def _is_memory(error: Exception) -> bool:

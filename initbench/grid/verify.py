@@ -36,8 +36,10 @@ def verify(
 ) -> pd.DataFrame:
     """A row per sampled run of `study`, whose table `runs` is `stored`: what is stored, and how far from the reference.
 
-    `loss_32` and `accuracy_32`: |stored - reference in float32|, test set. `loss_64`, `accuracy_64`: |stacked engine -
-    reference|, both in float64, where only a difference of method would show. Diverged runs agree if both diverged.
+    `loss_32` and `accuracy_32`: |stored - reference in float32|, test set. `rounding`: |reference in float32 - in
+    float64|, of the loss: what float32 alone does to this training, where small differences grow. `loss_64` and
+    `accuracy_64`: |stacked engine - reference|, both in float64, where only a difference of method would show. Raises
+    `WorkError` where one diverged and the other did not.
     """
     job = prepare(Study(**study), data_root, download, "cpu")
     stored = stored.set_index("cell_id")
@@ -69,6 +71,7 @@ def _compared(cell: Cell, stored: dict[str, Any], data: Split) -> dict[str, Any]
         "test_accuracy": stored["test_accuracy"],
         "loss_32": abs(stored["test_loss"] - twins[torch.float32]["test_loss"]),
         "accuracy_32": abs(stored["test_accuracy"] - twins[torch.float32]["test_accuracy"]),
+        "rounding": abs(twins[torch.float32]["test_loss"] - twins[torch.float64]["test_loss"]),
         "loss_64": abs(fine.metrics["test_loss"] - twins[torch.float64]["test_loss"]),
         "accuracy_64": abs(fine.metrics["test_accuracy"] - twins[torch.float64]["test_accuracy"]),
     }

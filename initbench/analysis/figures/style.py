@@ -75,6 +75,11 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     return found
 
 
+def hue(place: int) -> tuple[float, float, float]:
+    """The colour at this place of the palette, for what is no initializer."""
+    return _HUES[place % len(_HUES)]
+
+
 def styled(draw: Callable[[pd.DataFrame], Figure]) -> Callable[[pd.DataFrame], Figure]:
     """Decorate a figure's `draw` so that it draws in this style and leaves matplotlib's settings as they were."""
 
