@@ -114,8 +114,9 @@ def _mixed(batch: Batch, strength: float, occasion: Occasion) -> Batch:
 def _cut(batch: Batch, strength: float, occasion: Occasion) -> Batch:
     images, targets = batch
     _, height, width = occasion.shape
-    noise = torch.rand(len(images), 2, generator=generator(occasion.seed, "cutout", occasion.step), device="cpu")
-    centres = (noise * torch.tensor([height, width])).floor().to(images.device)
+    drawn = generator(occasion.seed, "cutout", occasion.step)
+    noise = torch.rand(len(images), 2, generator=drawn, dtype=torch.float32, device="cpu")
+    centres = (noise * torch.tensor([height, width], device="cpu")).floor().to(images.device)
     half = strength * height / 2
     hidden = [(torch.arange(size, device=images.device) - centres[:, axis, None]).add(0.5).abs() < half
               for axis, size in enumerate((height, width))]  # fmt: skip

@@ -83,8 +83,8 @@ def _caption(summary: pd.DataFrame) -> str:
     runs = summary.groupby("factor", sort=False)[["runs", "diverged"]].sum()
     count, lost = (int(runs[name].iloc[0]) if len(runs) else 0 for name in ("runs", "diverged"))
     return (
-        f"{count:,} finished runs; {lost:,} diverged and are in no box (“lost”, by level). Box: the middle half of the runs at"
-        " that level, whatever their other factors; whiskers: 5 and 95 per cent; line: median; diamond: mean. Explained:"
-        " eta², the share of the variance of test accuracy between the means; the rest is in other factors and"
-        " interactions."
+        f"{count:,} finished runs; {lost:,} diverged and are in no box (“lost”, by level). Box: the middle half of the"
+        " runs at that level, whatever their other factors; whiskers: 5 and 95 per cent; line: median; diamond: mean."
+        " Explained: eta², the share of the variance of test accuracy between the means; the rest is in other factors"
+        " and interactions."
     )
