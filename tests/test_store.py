@@ -150,7 +150,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
 
 
 def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):
-    def full(self, path, index):
+    def full(self, path, **_):
         raise OSError(28, "No space left on device")
 
     store = opened(tmp_path)
@@ -173,10 +173,24 @@ def test_a_damaged_part_is_set_aside_and_made_anew(tmp_path):
     assert list(load(tmp_path).layers.x) == [2]
 
 
+def test_a_flipped_bit_is_damage(tmp_path):
+    store = opened(tmp_path, tables=("layers", "histograms"))
+    store.write_part("seed0", {"layers": ONE, "histograms": pd.DataFrame({"x": range(1000)})})
+    part = next(tmp_path.glob("parts/*.histograms.parquet"))
+    content = bytearray(part.read_bytes())
+    content[200] ^= 1
+    part.write_bytes(content)
+    again = opened(tmp_path, tables=("layers", "histograms"))
+    assert again.read_parts("layers").empty  # a part counts as a whole or not at all
+    assert part.with_name(f"{part.name}.damaged").exists()
+
+
 def test_a_damaged_table_is_named(tmp_path):
     store = opened(tmp_path)
     store.finish({"layers": ONE}, {})
+    assert store.finished
     (tmp_path / "layers.parquet").write_bytes(b"PAR1")
+    assert not store.finished
     with pytest.raises(WorkError, match=r"layers\.parquet cannot be read: "):
         load(tmp_path).layers  # noqa: B018
 

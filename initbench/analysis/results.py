@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from initbench.core.errors import UsageError, WorkError
+from initbench.core.files import read_table
 
 
 class Results:
@@ -35,7 +36,7 @@ class Results:
                 raise UsageError(f"{self.folder} is not finished; the command that began it goes on there")
             there = ", ".join(sorted(found.stem for found in self.folder.glob("*.parquet"))) or "none"
             raise UsageError(f"{self.folder} has no table '{name}'; it has: {there}")
-        return _read(path)
+        return read_table(path)
 
     @cached_property
     def layers(self) -> pd.DataFrame:
@@ -103,7 +104,7 @@ def progress_of(folder: str | Path) -> dict[str, str]:
     told = results.manifest
     if "trainings" not in told:
         return {"state": "finished" if results.finished else "unfinished"}
-    parts = [_read(path) for path in sorted(results.folder.glob(f"parts/*-{told['key']}.runs.parquet"))]
+    parts = [read_table(path) for path in sorted(results.folder.glob(f"parts/*-{told['key']}.runs.parquet"))]
     trained = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"status": [], "training_id": []})
     statuses = ", ".join(f"{number:,} {status}" for status, number in trained["status"].value_counts().items())
     left = told["trainings"] - trained["training_id"].nunique()
@@ -114,10 +115,3 @@ def progress_of(folder: str | Path) -> dict[str, str]:
         "engine": f"{told['engine']}, {told['device']}",
         "started": told["started"],
     }
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's own errors are among these
-        raise WorkError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None

@@ -6,9 +6,12 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from initbench.core.errors import UsageError
+from initbench.core.errors import UsageError, WorkError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
@@ -32,6 +35,33 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_table(path: Path, frame: pd.DataFrame) -> None:
+    """A Parquet file with checksums, whole or absent; raises `WorkError` where the disk refuses."""
+    _told(path, lambda temporary: frame.to_parquet(temporary, index=False, write_page_checksum=True))
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file in UTF-8, whole or absent; raises `WorkError` where the disk refuses."""
+    _told(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The table in a Parquet file; raises `WorkError` where it is damaged, by a single bit even."""
+    import pandas as pd  # here, so that a command's help need not wait for it
+
+    try:
+        return pd.read_parquet(path, page_checksum_verification=True)
+    except (OSError, ValueError) as error:  # pyarrow's own errors are among these
+        raise WorkError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _told(path: Path, write: Callable[[Path], Any]) -> None:
+    try:
+        write_whole(path, write)
+    except OSError as error:
+        raise WorkError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def require_writable(folder: Path) -> None:

@@ -21,7 +21,7 @@ import tomli_w
 from filelock import FileLock, Timeout
 
 from initbench.core.errors import UsageError, WorkError
-from initbench.core.files import require_writable, write_whole
+from initbench.core.files import read_table, require_writable, write_table, write_text
 
 MANIFEST, STUDY, PARTS, LOCK = "manifest.json", "study.toml", "parts", ".lock"
 LAYOUT = 1
@@ -49,6 +49,8 @@ class Store:
         """
         self.folder = folder
         self.tables = tuple(tables)
+        self._whole: set[str] = set()
+        """Parts that were read and found whole: they never change."""
         self.replaced = False
         """Whether another study's results stood here."""
         self._study = tomli_w.dumps(study)
@@ -89,8 +91,11 @@ class Store:
         """Whether this very study's results are all here."""
         told = read_manifest(self.folder)
         tables = told.get("tables", [])
-        there = all((self.folder / f"{name}.parquet").is_file() for name in tables)
-        return told.get("key") == self._key and bool(tables) and there
+        return (
+            told.get("key") == self._key
+            and bool(tables)
+            and all(is_readable(self.folder / f"{name}.parquet") for name in tables)
+        )
 
     def has(self, part: str) -> bool:
         """Whether all tables of `part` are here."""
@@ -98,26 +103,26 @@ class Store:
 
     def begin(self, manifest: dict[str, Any]) -> None:
         """Say whose results these are going to be, before there are any."""
-        _write_text(self.folder / STUDY, self._study)
+        write_text(self.folder / STUDY, self._study)
         self._write_manifest(manifest)
 
     def write_part(self, part: str, tables: dict[str, pd.DataFrame]) -> None:
         """Keep the tables of one part of the work."""
         self._parts.mkdir(exist_ok=True)
         for name, frame in tables.items():
-            _write_frame(self._path(part, name), frame)
+            write_table(self._path(part, name), frame)
 
     def read_parts(self, table: str) -> pd.DataFrame:
         """`table` of all parts that are complete, in the order of their names; a damaged one is set aside first."""
         names = sorted(path.name.partition("-")[0] for path in self._parts.glob(f"*-{self._key}.{table}.parquet"))
-        frames = [self._read(self._path(name, table)) for name in names if self.has(name)]
-        frames = [frame for frame in frames if frame is not None and len(frame)]
+        frames = [read_table(self._path(name, table)) for name in names if self._is_whole(name)]
+        frames = [frame for frame in frames if len(frame)]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     def require(self, parts: Sequence[str]) -> None:
         """Raises `WorkError` if one of `parts` is not here or cannot be read."""
         for part in parts:
-            if not self.has(part) or any(self._read(self._path(part, table)) is None for table in self.tables):
+            if not self._is_whole(part):
                 raise WorkError(
                     f"{self.folder / PARTS}: the part {part} is missing or damaged; run the same command again"
                 )
@@ -131,8 +136,8 @@ class Store:
             if re.fullmatch(r"\w+", old):
                 (self.folder / f"{old}.parquet").unlink(missing_ok=True)
         for name, frame in tables.items():
-            _write_frame(self.folder / f"{name}.parquet", frame)
-        _write_text(self.folder / STUDY, self._study)
+            write_table(self.folder / f"{name}.parquet", frame)
+        write_text(self.folder / STUDY, self._study)
         self._write_manifest({**manifest, "tables": list(tables)})
         for path in self._parts.glob("*.parquet"):  # those of studies that stood here before
             if (found := _PART.fullmatch(path.name)) and found["key"] != self._key:
@@ -140,19 +145,28 @@ class Store:
 
     def _write_manifest(self, manifest: dict[str, Any]) -> None:
         told = {"layout": LAYOUT, "key": self._key, **manifest}
-        _write_text(self.folder / MANIFEST, json.dumps(told, indent=2) + "\n")
+        write_text(self.folder / MANIFEST, json.dumps(told, indent=2) + "\n")
 
     def _path(self, part: str, table: str) -> Path:
         return self._parts / f"{part}-{self._key}.{table}.parquet"
 
-    @staticmethod
-    def _read(path: Path) -> pd.DataFrame | None:
-        """A part's table; a damaged one is set aside, so that its part counts as missing."""
-        try:
-            return pd.read_parquet(path)
-        except (OSError, ValueError):  # pyarrow's own errors are among these
-            path.replace(path.with_name(f"{path.name}.damaged"))
-            return None
+    def _is_whole(self, part: str) -> bool:
+        """Whether all tables of `part` are here and can be read; a damaged one is set aside, to be made anew."""
+        if part not in self._whole and self.has(part):
+            damaged = [path for table in self.tables if not is_readable(path := self._path(part, table))]
+            for path in damaged:
+                path.replace(path.with_name(f"{path.name}.damaged"))
+            self._whole |= set() if damaged else {part}
+        return part in self._whole
+
+
+def is_readable(path: Path) -> bool:
+    """Whether a table is there and undamaged."""
+    try:
+        read_table(path)
+    except WorkError:
+        return False
+    return True
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -175,18 +189,3 @@ def _require_ours(folder: Path) -> None:
         ours.add(PARTS)
     if any(path.name not in ours and not _PART.fullmatch(path.name) for path in folder.iterdir()):
         raise UsageError(f"{folder} holds something else than results; give another folder with --out")
-
-
-def _write_frame(path: Path, frame: pd.DataFrame) -> None:
-    _written(path, lambda temporary: frame.to_parquet(temporary, index=False))
-
-
-def _write_text(path: Path, text: str) -> None:
-    _written(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def _written(path: Path, write: Any) -> None:
-    try:
-        write_whole(path, write)
-    except OSError as error:
-        raise WorkError(f"cannot write {path}: {error.strerror or error}") from None
