@@ -383,6 +383,23 @@ def test_a_plan_groups_what_can_share_a_minibatch():
     assert [len(stack) for stack in plan_training(apart, data).stacks] == [2, 2, 2, 2]
 
 
+def test_the_callers_modes_and_defaults_do_not_matter(tmp_path):
+    given = study(fix={"steps": 5, "width": 8, "cutout": 0.3, "dropout": 0.2})
+    plain = ib.run(given, tmp_path / "plain").runs
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    with torch.inference_mode():
+        inference = ib.run(given, tmp_path / "inference").runs
+    torch.set_default_dtype(torch.float64)
+    try:
+        double = ib.run(given, tmp_path / "double").runs
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(torch.get_rng_state(), state)
+    for other in (inference, double):
+        pd.testing.assert_frame_equal(untimed(plain), untimed(other))
+
+
 def test_the_stack_that_runs_is_a_job(tmp_path):
     job = prepare(study())
     seen = []

@@ -60,7 +60,7 @@ def prepare(
 ) -> Job:
     """Read the data and plan; nothing is written. Raises `UsageError` for what cannot be."""
     if engine not in ENGINES:
-        raise UsageError(f"unknown engine '{engine}'{did_you_mean(engine, ENGINES)}")
+        raise UsageError(f"unknown engine '{engine}'{did_you_mean(str(engine), ENGINES)}")
     there = devices.resolve(device)
     cells = list(study.cells())
     names = dict.fromkeys(cell.dataset for cell in cells)
@@ -86,7 +86,8 @@ def run_training(
         "data": {name: data.fingerprint for name, data in job.data.items()},
         "engine": job.engine,
     }
-    with Store(out, job.study.as_toml(), rests_on, job.tables) as store:
+    # whatever mode the caller is in
+    with torch.inference_mode(False), Store(out, job.study.as_toml(), rests_on, job.tables) as store:
         if store.finished:
             return store
         told = provenance.Told(job.device)
