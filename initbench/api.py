@@ -64,7 +64,7 @@ def run(
     Raises `UsageError` for what cannot be, or where `out` holds something else.
     """
     if not isinstance(study, Study):
-        raise UsageError(f"a study is an initbench.Study, or read with read_study; not {type(study).__name__}")
+        raise UsageError(f"a study is an initbench.Study, not {type(study).__name__}")
     folder = Path("results") / study.name if out is None else Path(out)
     run_training(prepare(study, _path(data_root), download, device, engine), folder)
     return Results(folder)

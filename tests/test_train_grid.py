@@ -21,7 +21,7 @@ from initbench.core.cell import Cell
 from initbench.core.errors import UsageError
 from initbench.datasets import DATASETS
 from initbench.engine.training.trainer import train
-from initbench.grid import training, training_plan
+from initbench.grid import training
 from initbench.grid.training import prepare, run_training
 from initbench.grid.training_plan import as_trained, plan_training
 from initbench.recipe.samples import split
@@ -71,7 +71,7 @@ def test_what_an_optimizer_does_not_read_is_no_difference():
 
 def test_a_cell_is_the_same_alone_and_in_any_stack(tmp_path, monkeypatch):
     together = ib.run(study(), tmp_path / "together").runs
-    monkeypatch.setattr(training_plan, "LARGEST_STACK", 1)
+    monkeypatch.setitem(training.TOGETHER, "stacked", 1)
     alone = ib.run(study(), tmp_path / "alone").runs
     assert (together.stack_size > 1).any()
     assert (alone.stack_size == 1).all()
@@ -166,9 +166,11 @@ def test_a_network_that_no_memory_holds_is_a_row_that_says_so(tmp_path, monkeypa
         raise torch.OutOfMemoryError("no")
 
     monkeypatch.setitem(training.ENGINES, "stacked", never)
-    runs = ib.run(study(), tmp_path).runs
+    runs = ib.run(study(), tmp_path / "plain").runs
     assert set(runs.status) == {"failed"}
     assert set(runs.note) == {"out of memory"}
+    results = ib.run(study(fix={"steps": 10, "width": 8, "record_every": 4}), tmp_path / "recorded")
+    assert results.curves.empty
 
 
 def test_an_error_of_another_kind_is_not_swallowed(tmp_path, monkeypatch):
@@ -281,7 +283,7 @@ def test_recorded_statistics_are_those_of_a_plain_network():
 def test_the_reference_engine_gives_the_same_table(tmp_path):
     stacked = ib.run(study(), tmp_path / "stacked").runs
     plain = ib.run(study(), tmp_path / "reference", engine="reference").runs
-    assert set(plain.engine) == {"reference"}
+    assert (set(plain.engine), set(plain.stack_size)) == ({"reference"}, {1})
     columns = ["cell_id", "status", "train_loss", "val_loss", "test_loss"]
     pd.testing.assert_frame_equal(stacked[columns], plain[columns], rtol=1e-4)
 

@@ -24,7 +24,7 @@ from initbench.engine.training.trainer import METRICS, Outcome, train
 from initbench.grid import provenance
 from initbench.grid.store import Store
 from initbench.grid.study import Study, lecture_name
-from initbench.grid.training_plan import TrainingPlan, identity, part_name, plan_training, split_of
+from initbench.grid.training_plan import LARGEST_STACK, TrainingPlan, identity, part_name, plan_training, split_of
 from initbench.recipe import REGULARIZERS
 from initbench.recipe.samples import Split, batch_length, split, steps_of
 
@@ -65,7 +65,7 @@ def prepare(
     cells = list(study.cells())
     names = dict.fromkeys(cell.dataset for cell in cells)
     data = {name: DATASETS.make(name).load(data_root, download) for name in names}
-    return Job(study, data, plan_training(cells, data), there, engine)
+    return Job(study, data, plan_training(cells, data, TOGETHER[engine]), there, engine)
 
 
 @subnormals_flushed()
@@ -130,16 +130,17 @@ def _trained(
     try:
         with devices.threads_for(_step_work(cells, data)), watch.lap("stack"):
             outcomes = ENGINES[engine](cells, data, watch, profile)
+        return [(cells, _tables(cells, outcomes, watch, data))]
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not _is_memory(error):
             raise
-        if len(cells) == 1:
-            outcomes = [Outcome("failed", metrics=dict.fromkeys(METRICS, float("nan")))]
-            return [(cells, _tables(cells, outcomes, watch, data, "out of memory"))]
-        middle = len(cells) // 2
-        halves = cells[:middle], cells[middle:]
-        return [part for half in halves for part in _trained(half, data, engine, profile)]
-    return [(cells, _tables(cells, outcomes, watch, data))]
+    # out of the except: the error's traceback holds the tensors that filled the memory
+    if len(cells) == 1:
+        outcomes = [Outcome("failed", metrics=dict.fromkeys(METRICS, float("nan")))]
+        return [(cells, _tables(cells, outcomes, watch, data, "out of memory"))]
+    middle = len(cells) // 2
+    halves = cells[:middle], cells[middle:]
+    return [part for half in halves for part in _trained(half, data, engine, profile)]
 
 
 def _step_work(cells: Sequence[Cell], data: Split) -> int:
@@ -158,17 +159,17 @@ def _stacked(cells: Sequence[Cell], data: Split, watch: Stopwatch, profile: Stop
 
 
 def _by_reference(cells: Sequence[Cell], data: Split, watch: Stopwatch, _profile: Stopwatch | None) -> list[Outcome]:
-    """Each cell by the plain loop, one after the other; its training and evaluation are timed as one."""
-    outcomes = []
-    for cell in cells:
-        with watch.lap("training"):
-            found = reference.train(cell, data)
-        metrics = {name: found.pop(name) for name in METRICS}
-        outcomes.append(Outcome(**found, steps=steps_of(cell, len(data.train)), metrics=metrics))
-    return outcomes
+    """One cell by the plain loop; its training and evaluation are timed as one."""
+    (cell,) = cells
+    with watch.lap("training"):
+        found = reference.train(cell, data)
+    metrics = {name: found.pop(name) for name in METRICS}
+    return [Outcome(**found, steps=steps_of(cell, len(data.train)), metrics=metrics)]
 
 
 ENGINES = {"stacked": _stacked, "reference": _by_reference}
+TOGETHER = {"stacked": LARGEST_STACK, "reference": 1}
+"""How many networks each engine trains at once, at most."""
 
 
 def _tables(
@@ -204,7 +205,8 @@ def _joined(job: Job, store: Store) -> dict[str, pd.DataFrame]:
     tables = {"runs": found[[*own, *RESULTS]]}
     who = cells[["cell_id", "training_id"]]
     for name in job.tables[1:]:
-        tables[name] = who.merge(store.read_parts(name), on="training_id").drop(columns="training_id")
+        rows = store.read_parts(name)
+        tables[name] = who.merge(rows, on="training_id").drop(columns="training_id") if len(rows) else who.iloc[:0]
     return tables
 
 

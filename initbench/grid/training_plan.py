@@ -49,8 +49,11 @@ class TrainingPlan:
         return sum(map(len, self.stacks))
 
 
-def plan_training(cells: Iterable[Cell], data: Mapping[str, Data]) -> TrainingPlan:
-    """The stacks of `cells`, on loaded `data` by name of the data set. Raises `UsageError` if no cell is possible."""
+def plan_training(cells: Iterable[Cell], data: Mapping[str, Data], most: int = LARGEST_STACK) -> TrainingPlan:
+    """The stacks of `cells`, of at most `most`, on loaded `data` by name of the data set.
+
+    Raises `UsageError` if no cell is possible.
+    """
     cells = tuple(cells)
     reasons: dict[Cell, str] = {}
     distinct: dict[Cell, str] = {}
@@ -66,7 +69,7 @@ def plan_training(cells: Iterable[Cell], data: Mapping[str, Data]) -> TrainingPl
     if not distinct:
         raise UsageError(next(iter(reasons.values()), "the study excludes every cell"))
     impossible = {cell: reasons[as_trained(cell)] for cell, known in zip(cells, ids, strict=True) if not known}
-    return TrainingPlan(cells, tuple(ids), tuple(_stacks(distinct, data)), impossible)
+    return TrainingPlan(cells, tuple(ids), tuple(_stacks(distinct, data, most)), impossible)
 
 
 def as_trained(cell: Cell) -> Cell:
@@ -114,7 +117,7 @@ def _refusal(cell: Cell, data: Data) -> str:
     return ""
 
 
-def _stacks(distinct: Iterable[Cell], data: Mapping[str, Data]) -> Iterator[tuple[Cell, ...]]:
+def _stacks(distinct: Iterable[Cell], data: Mapping[str, Data], most: int) -> Iterator[tuple[Cell, ...]]:
     """Trainings that share all but their own, in stacks of about equal size."""
     groups: dict[Cell, list[Cell]] = {}
     for cell in distinct:
@@ -123,8 +126,8 @@ def _stacks(distinct: Iterable[Cell], data: Mapping[str, Data]) -> Iterator[tupl
     for shared, members in by_split:
         # equal settings beside each other are one group of the optimizer
         members.sort(key=lambda cell: (cell.lr, cell.momentum, cell.nesterov, cell.weight_decay))
-        most = max(1, min(LARGEST_STACK, MEMORY // bytes_of(shared, data[shared.dataset])))
-        size = -(-len(members) // -(-len(members) // most))
+        fit = max(1, min(most, MEMORY // bytes_of(shared, data[shared.dataset])))
+        size = -(-len(members) // -(-len(members) // fit))
         yield from (tuple(members[start : start + size]) for start in range(0, len(members), size))
 
 
