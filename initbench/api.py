@@ -65,7 +65,7 @@ def run(
     """
     if not isinstance(study, Study):
         raise UsageError(f"a study is an initbench.Study, not {type(study).__name__}")
-    folder = Path("results") / study.name if out is None else Path(out)
+    folder = _path(out) or Path("results") / study.name
     run_training(prepare(study, _path(data_root), download, device, engine), folder)
     return Results(folder)
 
@@ -80,4 +80,7 @@ def _study(options: dict[str, Any], *others: str) -> VarianceStudy:
 
 
 def _path(given: str | Path | None) -> Path | None:
-    return None if given is None else Path(given)
+    try:
+        return None if given is None else Path(given)
+    except TypeError:
+        raise UsageError(f"a folder is a text or a pathlib.Path, not {type(given).__name__}") from None

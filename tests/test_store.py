@@ -43,8 +43,40 @@ def test_parts_are_joined_in_the_order_of_their_names(tmp_path):
 def test_a_part_is_found_by_the_same_study_versions_and_data_alone(tmp_path):
     opened(tmp_path).write_part("seed0", {"layers": ONE})
     assert opened(tmp_path).has("seed0")
-    assert not opened(tmp_path, {**STUDY, "seeds": 3}).has("seed0")
-    assert not opened(tmp_path, rests_on={**RESTS_ON, "data": "b"}).has("seed0")
+    assert not opened(tmp_path, {**STUDY, "seeds": 3}, replace=True).has("seed0")
+    assert not opened(tmp_path, rests_on={**RESTS_ON, "data": "b"}, replace=True).has("seed0")
+    with pytest.raises(UsageError, match="holds another study's results"):
+        opened(tmp_path, {**STUDY, "seeds": 3})
+
+
+def test_results_of_another_kind_are_never_replaced(tmp_path):
+    with opened(tmp_path, {"kind": "train"}) as store:
+        store.begin({})
+    with pytest.raises(UsageError, match="holds another study's results; give another folder with --out"):
+        opened(tmp_path, replace=True)
+
+
+def test_a_lost_or_damaged_manifest_loses_no_results(tmp_path):
+    store = opened(tmp_path)
+    store.write_part("seed0", {"layers": ONE})
+    finished(store)
+    for damage in (lambda path: path.write_text("{"), lambda path: path.unlink()):
+        damage(tmp_path / "manifest.json")
+        again = opened(tmp_path)
+        assert again.has("seed0")
+        assert not again.finished
+        finished(again)
+        assert again.finished
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    store = opened(tmp_path)
+    store.write_part("seed0", {"layers": ONE})
+    left = [tmp_path / ".123.new", tmp_path / "parts" / ".123.new"]
+    for path in left:
+        path.write_text("half")
+    with opened(tmp_path):
+        assert not any(path.exists() for path in left)
 
 
 def test_a_part_that_lacks_a_table_does_not_count(tmp_path):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import initbench
@@ -48,6 +49,16 @@ def test_excluded_cells_are_left_out():
         ("he_normal", 3, 4), ("he_normal", 3, 7)]  # fmt: skip
 
 
+def test_an_exclusion_may_name_what_the_study_does_not():
+    study = Study(compare={"init": ["he", "zeros"]}, exclude=[{"init": "zeros", "momentum": 0.0, "dropout": 0.0}])
+    assert [cell.init for cell in study.cells()] == ["he_normal"]
+
+
+def test_levels_may_be_tuples_ranges_and_numpys():
+    study = Study(compare={"depth": range(1, 3), "lr": np.array([0.1, 0.2]), "init": ("he",)}, seeds=np.int64(2))
+    assert len(list(study.cells())) == 8
+
+
 def test_regularizers_are_factors():
     (off, on) = Study(compare={"dropout": [0.0, 0.5]}, fix={"l2": 0.1}).cells()
     assert (off.regularizers, on.regularizers) == ((("l2", 0.1),), (("l2", 0.1), ("dropout", 0.5)))
@@ -71,7 +82,15 @@ BAD = [
     ({"compare": {"lr": []}}, "compare.lr: a factor needs at least one level, none was given"),
     ({"compare": {"lr": ["fast"]}}, "compare.lr: input should be a valid number, not 'fast'"),
     ({"compare": {"lr": [-1.0]}}, "compare.lr: input should be greater than 0, not -1.0"),
-    ({"compare": {"lr": [float("nan")]}}, "compare.lr: input should be less than inf, not nan"),
+    ({"compare": {"lr": [float("nan")]}}, "compare.lr: input should be greater than 0, not nan"),
+    ({"compare": {"lr": [float("inf")]}}, "compare.lr: inf is beyond float32; accepted: 0, and 1e-30 to 1e+30"),
+    ({"fix": {"mixup": 1e-320}}, "fix.mixup: 9.99989e-321 is beyond float32; accepted: 0, and 1e-30 to 1e+30"),
+    ({"fix": {"lr": {}}}, "fix.lr: a level is a number, a word, true or false, not {}"),
+    ({"compare": {"seed": [7, 8]}}, "the factor 'seed' is given as seeds = 3 or seeds = [7, 8]"),
+    ({"fix": {"lr": 10**5000}}, "fix.lr: input should be a valid number, not a int that is too long"),
+    ({"fix": {"optimizer": "adam(eps=-1)"}}, "fix.optimizer: adam: eps must be above 0, not -1"),
+    ({"name": ".."}, "name: string should match pattern '^[A-Za-z0-9_][A-Za-z0-9_.-]*$', not '..'"),
+    ({"question": "\ud800"}, "question: not a text that can be written"),
     ({"compare": {"depth": [1.5]}}, "compare.depth: input should be a valid integer, not 1.5"),
     ({"compare": {"nesterov": [1]}}, "compare.nesterov: input should be a valid boolean, not 1"),
     ({"fix": {"dropout": 1.5}}, "fix.dropout: must be below 1, not 1.5"),
@@ -85,7 +104,7 @@ BAD = [
     ({"seeds": 10**9}, "the grid has 1,000,000,000 cells; at most 1,000,000 are accepted"),
     ({"compare": {"lr": [x / 1000 for x in range(1, 1001)], "width": list(range(1, 1001)), "depth": list(range(1000))}},
      "the grid has 1,000,000,000 cells; at most 1,000,000 are accepted"),
-    ({"name": "../up"}, "name: string should match pattern '^[\\w.-]+$', not '../up'"),
+    ({"name": "../up"}, "name: string should match pattern '^[A-Za-z0-9_][A-Za-z0-9_.-]*$', not '../up'"),
     ({"exclude": [{"lrr": 1}]}, "exclude 1.lrr: unknown factor 'lrr'; did you mean 'lr'?"),
     ({"fix": {"optimizer": "adam(beta1=2)"}}, "fix.optimizer: adam: beta1 must be at least 0 and below 1, not 2"),
 ]  # fmt: skip
@@ -108,6 +127,10 @@ def test_a_bad_file_is_named(tmp_path):
     path.write_text("[compare]\nlrr = [1]\n")
     with pytest.raises(UsageError, match=r"study\.toml: compare\.lrr: unknown factor 'lrr'; did you mean 'lr'\?"):
         read_study(path)
+    for deep in ("[fix]\nlr = " + "[" * 3000 + "]" * 3000, "lr = " + "1" * 5000):
+        path.write_text(deep)
+        with pytest.raises(UsageError, match=r"study\.toml"):
+            read_study(path)
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="is not TOML"):
         read_study(path)

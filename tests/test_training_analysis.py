@@ -66,6 +66,17 @@ def test_a_factor_outside_of_the_name_tells_rows_apart():
     assert "regularized" in best(both)
 
 
+def test_steps_and_the_seed_of_the_data_are_factors_where_they_were_chosen():
+    short, long = table(steps=1, data_seed=1), table(steps=200, data_seed=2)
+    both = pd.concat([short, long], ignore_index=True)
+    asked = ["name", "init", "lr", "depth", "seed", "steps", "data_seed"]
+    both = both[[*asked, *both.columns.drop(asked)]]
+    assert {"steps", "data_seed"} <= set(varied(both))
+    assert "steps" not in varied(both.assign(epochs=1)[["epochs", *both]])
+    assert "data_seed" not in varied(both.assign(data_seed=both["seed"]))
+    assert len(best(both, most=100)) == 24
+
+
 def test_runs_that_all_agree_explain_nothing():
     told = factors(table(test_accuracy=0.1))
     assert (told.explained == 0).all()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tomllib
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -76,18 +78,21 @@ class Results:
     @cached_property
     def study(self) -> dict[str, Any]:
         """The study as resolved."""
-        return tomllib.loads(self._text("study.toml"))
+        return self._parsed("study.toml", tomllib.loads)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """Versions, commit, device, times."""
-        return json.loads(self._text("manifest.json"))
+        return self._parsed("manifest.json", json.loads)
 
-    def _text(self, name: str) -> str:
+    def _parsed(self, name: str, parse: Callable[[str], Any]) -> dict[str, Any]:
         try:
-            return (self.folder / name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            told = parse((self.folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
             raise WorkError(f"{self.folder / name} cannot be read: {error}") from None
+        if not isinstance(told, dict):
+            raise WorkError(f"{self.folder / name} is not one of ours")
+        return told
 
     def __repr__(self) -> str:
         return f"Results({str(self.folder)!r})"
@@ -102,10 +107,10 @@ def progress_of(folder: str | Path) -> dict[str, str]:
     """How far a study of training in `folder` is, as lines to print; also while it runs."""
     results = Results(folder)
     told = results.manifest
-    if "trainings" not in told:
+    if not {"trainings", "cells", "engine", "device", "started"} <= set(told):
         return {"state": "finished" if results.finished else "unfinished"}
-    parts = [read_table(path) for path in sorted(results.folder.glob(f"parts/*-{told['key']}.runs.parquet"))]
-    trained = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"status": [], "training_id": []})
+    trained = results.runs.drop_duplicates("training_id") if results.finished else _of_parts(results)
+    trained = trained[trained["training_id"] != ""]
     statuses = ", ".join(f"{number:,} {status}" for status, number in trained["status"].value_counts().items())
     left = told["trainings"] - trained["training_id"].nunique()
     return {
@@ -115,3 +120,12 @@ def progress_of(folder: str | Path) -> dict[str, str]:
         "engine": f"{told['engine']}, {told['device']}",
         "started": told["started"],
     }
+
+
+def _of_parts(results: Results) -> pd.DataFrame:
+    """What is trained so far, by the parts that can be read."""
+    frames = [pd.DataFrame({"status": [], "training_id": []})]
+    for path in sorted(results.folder.glob(f"parts/*-{results.manifest['key']}.runs.parquet")):
+        with contextlib.suppress(WorkError):  # a damaged part is trained again
+            frames.append(read_table(path)[["status", "training_id"]])
+    return pd.concat(frames, ignore_index=True)

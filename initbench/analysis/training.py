@@ -9,7 +9,7 @@ JUDGED_BY = "val_accuracy"
 BEST = 20
 FACTOR_COLUMNS = ["factor", "levels", "explained", "best", "mean_at_best", "worst", "mean_at_worst", "most_diverged",
                   "share_diverged"]  # fmt: skip
-NOT_FACTORS = frozenset({"cell_id", "training_id", "study", "name", "steps", "data_seed"})
+NOT_FACTORS = frozenset({"cell_id", "training_id", "study", "name"})
 
 
 def best(runs: pd.DataFrame, most: int = BEST) -> pd.DataFrame:
@@ -18,14 +18,18 @@ def best(runs: pd.DataFrame, most: int = BEST) -> pd.DataFrame:
     A name of which a seed diverged stands by its other seeds' mean, and `diverged` tells how many are not in it.
     """
     keys = ["name", *[name for name in varied(runs) if name not in ("seed", *_named(runs))]]
-    table = runs.assign(diverged=runs["status"] == "diverged").groupby(keys, sort=False, dropna=False)
+    lost = {"diverged": runs["status"] == "diverged", "not_run": runs["status"].isin(["failed", "impossible"])}
+    table = runs.assign(**lost).groupby(keys, sort=False, dropna=False)
     means = table.agg(
         val_accuracy=("val_accuracy", "mean"),
         test_accuracy=("test_accuracy", "mean"),
         test_loss=("test_loss", "mean"),
         seeds=("seed", "nunique"),
         diverged=("diverged", "sum"),
+        not_run=("not_run", "sum"),
     ).reset_index()
+    if not means["not_run"].any():
+        del means["not_run"]
     return means.sort_values(JUDGED_BY, ascending=False, kind="stable", ignore_index=True).head(most)
 
 
@@ -35,13 +39,13 @@ def factors(runs: pd.DataFrame, measure: str = "test_accuracy") -> pd.DataFrame:
     eta² = sum over levels of n (mean - grand mean)² / total sum of squares: each factor alone, its interactions not
     counted. Diverged runs have no accuracy and are not in it; their share by level is told beside.
     """
-    done = runs[runs["status"] == "finished"]
+    done, ran = runs[runs["status"] == "finished"], runs[runs["status"].isin(["finished", "diverged"])]
     total = ((done[measure] - done[measure].mean()) ** 2).sum()
     differ = done[measure].max() > done[measure].min()
     rows = []
     for name in varied(runs):
         means = done.groupby(name)[measure].agg(["mean", "size"])
-        lost = (runs["status"] == "diverged").groupby(runs[name]).mean()
+        lost = (ran["status"] == "diverged").groupby(ran[name]).mean()
         between = (means["size"] * (means["mean"] - done[measure].mean()) ** 2).sum()
         if means.empty:
             continue
@@ -63,7 +67,18 @@ def counts(runs: pd.DataFrame) -> str:
 def varied(runs: pd.DataFrame) -> list[str]:
     """The factors that have more than one level."""
     asked = runs.columns[: runs.columns.get_loc("status")]
-    return [name for name in asked if name not in NOT_FACTORS and len(runs[name].unique()) > 1]
+    follows = _follows(runs)
+    return [name for name in asked if name not in NOT_FACTORS | follows and len(runs[name].unique()) > 1]
+
+
+def _follows(runs: pd.DataFrame) -> set[str]:
+    """Columns that follow from others: steps where epochs are given, the seed of the data where it is the seed."""
+    found = set()
+    if "epochs" in runs and (runs["epochs"] > 0).any():
+        found.add("steps")
+    if "data_seed" in runs and (runs["data_seed"] == runs["seed"]).all():
+        found.add("data_seed")
+    return found
 
 
 def _named(runs: pd.DataFrame) -> tuple[str, ...]:

@@ -48,6 +48,20 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
     return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
 
 
+class Folder(click.Path):
+    """A folder's name; an empty one (of a shell variable that is not set) is not the current folder."""
+
+    name = "folder"
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the name of the folder is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class Setting(click.ParamType):
     """``key=value``."""
 
@@ -57,8 +71,8 @@ class Setting(click.ParamType):
         if isinstance(value, tuple):
             return value
         key, equals, text = value.partition("=")
-        if not (key.strip() and equals and text.strip()):
-            self.fail(f"'{value}' is not KEY=VALUE, such as lr=0.1", param, ctx)
+        if not (key.strip() and equals and text.strip()) or "\n" in value:
+            self.fail(f"{value!r} is not KEY=VALUE, such as lr=0.1", param, ctx)
         return key.strip(), text
 
 
@@ -69,7 +83,7 @@ data = together(
 """Where data sets are."""
 
 figures = together(
-    click.option("--reports", type=click.Path(path_type=Path), default=Path("reports"), show_default=True,
+    click.option("--reports", type=Folder(), default=Path("reports"), show_default=True,
                  help="Folder for the figures, in a folder named as --out's."),
     click.option("--figures/--no-figures", default=True, show_default=True, help="Whether to draw."),
 )  # fmt: skip

@@ -19,7 +19,8 @@ def reader_may_leave() -> Iterator[None]:
     """A reader that goes away (`| head -1`) has what it wanted: that is no failure."""
     try:
         yield
-        sys.stdout.flush()
+        if sys.stdout:  # a process may be started without one
+            sys.stdout.flush()
     except BrokenPipeError:
         # what is left in the buffer would be tried again at the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @options.data
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--engine", default="stacked", show_default=True, help="stacked, or the plain loop: reference.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the tables. Default: results/NAME.")
+@click.option("--out", type=options.Folder(), help="Folder for the tables. Default: results/NAME.")
 @click.option("--dry-run", is_flag=True, help="Print what would be trained, and what it would take.")
 @click.option("--profile", is_flag=True, help="Say where the time of the updates goes.")
 @options.figures
@@ -80,8 +80,9 @@ def train_grid_command(
         return
     click.echo(f"{training.counts(runs)}\n")
     output.echo(training.best(runs), form)
-    click.echo("What each factor explains of the variance of test accuracy (eta²; diverged runs apart):\n")
-    output.echo(training.factors(runs), form)
+    if len(explained := training.factors(runs)):
+        click.echo("What each factor explains of the variance of test accuracy (eta²; diverged runs apart):\n")
+        output.echo(explained, form)
     if watch:
         _tell_profile(watch)
     click.echo(f"Tables:  {out}/ ({', '.join(job.tables)})")

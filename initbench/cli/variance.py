@@ -16,7 +16,7 @@ from initbench.core.files import require_writable
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=options.Folder(),
     default=Path("results/variance"),
     show_default=True,
     help="Folder for the tables.",

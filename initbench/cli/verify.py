@@ -22,8 +22,21 @@ def verify_command(out: Path, runs: int, seed: int, data_root: Path | None, down
 
     results = Results(out)
     with output.progress("runs") as count:
-        table = verify(results.study, results.runs, runs, seed, data_root=data_root, download=download, progress=count)
+        told = results.manifest.get("data")
+        table = verify(
+            results.study,
+            results.runs,
+            runs,
+            seed,
+            fingerprints=told,
+            data_root=data_root,
+            download=download,
+            progress=count,
+        )
     output.echo(table, form)
     if form == "table":
-        numbers = table.filter(regex="^(loss_|accuracy_|rounding)").max()
-        click.echo("Largest differences: " + ", ".join(f"{name} {value:.3g}" for name, value in numbers.items()))
+        numbers = table.filter(regex="^(loss_|accuracy_|rounding)").max().dropna()
+        told = ", ".join(f"{name} {value:.3g}" for name, value in numbers.items())
+        click.echo(f"Largest differences: {told or 'none, all of these runs diverged'}")
+        if not table["agrees"].all():
+            click.echo(f"{(~table['agrees']).sum()} runs diverged in one way of training and not in the other.")

@@ -8,7 +8,7 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Le, Lt
 
 Count = Annotated[int, Ge(0), Le(10**9)]
-Strength = Annotated[float, Ge(0), Lt(float("inf"))]
+Strength = Annotated[float, Ge(0)]
 
 Strengths = tuple[tuple[str, float], ...]
 """Name and strength of each regularizer that is at work, in the order of names."""
@@ -34,7 +34,7 @@ class Cell:
     """Training images held out: their share if below 1, else their number."""
     loss: str = "cross_entropy"
     optimizer: str = "sgd"
-    lr: Annotated[float, Gt(0), Lt(float("inf"))] = 0.01
+    lr: Annotated[float, Gt(0)] = 0.01
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
     nesterov: bool = False
     weight_decay: Strength = 0.0

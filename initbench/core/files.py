@@ -39,7 +39,12 @@ def _flush_folder(folder: Path) -> None:
 
 def write_table(path: Path, frame: pd.DataFrame) -> None:
     """A Parquet file with checksums, whole or absent; raises `WorkError` where the disk refuses."""
-    _told(path, lambda temporary: frame.to_parquet(temporary, index=False, write_page_checksum=True))
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # Python's own: pyarrow cannot open every name in every locale
+            frame.to_parquet(file, index=False, write_page_checksum=True)
+
+    _told(path, write)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -52,9 +57,10 @@ def read_table(path: Path) -> pd.DataFrame:
     import pandas as pd  # here, so that a command's help need not wait for it
 
     try:
-        return pd.read_parquet(path, page_checksum_verification=True)
-    except (OSError, ValueError) as error:  # pyarrow's own errors are among these
-        raise WorkError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        with path.open("rb") as file:
+            return pd.read_parquet(file, page_checksum_verification=True)
+    except Exception as error:  # a damaged footer makes pyarrow and pandas raise whatever they stumble upon
+        raise WorkError(f"{path} cannot be read: {str(error).partition(chr(10))[0]}") from None
 
 
 def _told(path: Path, write: Callable[[Path], Any]) -> None:
@@ -72,5 +78,6 @@ def require_writable(folder: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         if not os.access(nearest, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror}; give another folder") from None
+    except (OSError, ValueError) as error:  # a name with a null byte in it
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot write to {folder}: {why}; give another folder") from None

@@ -6,9 +6,12 @@ import time
 
 import torch
 
+from initbench.core.cell import Cell
+from initbench.datasets import Data
 from initbench.engine.timing import Stopwatch
 from initbench.grid.training import Job
 from initbench.grid.training_plan import bytes_of, disk_of, multiply_adds
+from initbench.recipe.samples import held_out, steps_of
 
 EFFICIENCY = 0.45
 """Of the best rate of products, what training and evaluation reach as a whole; measured on two cores, small MLPs."""
@@ -21,7 +24,7 @@ def estimate(job: Job) -> dict[str, str]:
     """Cells, distinct trainings, stacks, and about how much time, memory and disk they take."""
     plan = job.plan
     work = sum(2 * multiply_adds(cell, job.data[cell.dataset]) for stack in plan.stacks for cell in stack)
-    steps = sum(stack[0].steps for stack in plan.stacks)
+    steps = sum(_steps(stack[0], job.data[stack[0].dataset]) for stack in plan.stacks)
     seconds = work / (EFFICIENCY * _rate(job.device)) + steps * STEP_OVERHEAD
     data = sum(4 * sum(t.numel() for t in (d.train_images, d.test_images)) for d in job.data.values())
     largest = max(len(stack) * bytes_of(stack[0], job.data[stack[0].dataset]) for stack in plan.stacks)
@@ -34,6 +37,11 @@ def estimate(job: Job) -> dict[str, str]:
         "memory": f"about {(2 * data + largest) / 2**30 + 0.5:.1f} GiB",
         "disk": f"about {max(1, round(disk_of(plan) / 2**20))} MiB",
     }
+
+
+def _steps(cell: Cell, data: Data) -> int:
+    images = len(data.train_images)
+    return steps_of(cell, images - held_out(images, cell.validation))
 
 
 def _rate(device: torch.device) -> float:

@@ -24,6 +24,7 @@ from initbench.core.errors import UsageError, WorkError
 from initbench.core.files import read_table, require_writable, write_table, write_text
 
 MANIFEST, STUDY, PARTS, LOCK = "manifest.json", "study.toml", "parts", ".lock"
+TABLES = frozenset({"layers", "histograms", "predictions", "verdicts", "runs", "curves", "layer_curves"})
 LAYOUT = 1
 """Of a results folder; a folder of a higher one was made by a newer version."""
 _KEY = re.compile("[0-9a-f]{16}")
@@ -44,8 +45,9 @@ class Store:
         """Make the folder if it is not there.
 
         `rests_on` is what decides the numbers beside the study (versions, data); `tables` those that each part has.
-        Raises `UsageError` where the folder cannot be written, is something else than results, or, unless `replace`,
-        holds another study's; `WorkError` where a newer version made it or another process works in it.
+        Raises `UsageError` where the folder cannot be written, is something else than results, or holds another study's
+        (of the same kind they may be replaced, if `replace`); `WorkError` where a newer version made it or another
+        process works in it.
         """
         self.folder = folder
         self.tables = tuple(tables)
@@ -53,6 +55,7 @@ class Store:
         """Parts that were read and found whole: they never change."""
         self.replaced = False
         """Whether another study's results stood here."""
+        self._kind = study["kind"]
         self._study = tomli_w.dumps(study)
         told = self._study + json.dumps(rests_on, sort_keys=True)
         self._key = hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
@@ -67,9 +70,11 @@ class Store:
         try:
             self._lock.acquire()
         except Timeout:
-            raise WorkError(
-                f"another process is at work in {self.folder}; wait for it, or give another --out"
-            ) from None
+            told = f"another process is at work in {self.folder}; wait for it, or give another --out"
+            raise WorkError(told) from None
+        for folder in (self.folder, self._parts):
+            for left in folder.glob(".*.new"):  # by a process that was killed: none is at work here now
+                left.unlink()
         return self
 
     def __exit__(
@@ -81,7 +86,9 @@ class Store:
         manifest = read_manifest(self.folder)
         if manifest.get("layout", LAYOUT) > LAYOUT:
             raise WorkError(f"{self.folder} was made by a newer version of initbench; use that, or give another --out")
-        if not replace and manifest.get("key", self._key) != self._key:
+        may_replace = replace and manifest.get("kind", self._kind) == self._kind
+        keys = {manifest["key"]} if manifest else part_keys(self._parts)
+        if keys and self._key not in keys and not may_replace:
             changed = (self.folder / STUDY).exists() and (self.folder / STUDY).read_text("utf-8") == self._study
             what = "this study's results with other data or package versions" if changed else "another study's results"
             raise UsageError(f"{self.folder} holds {what}; give another folder with --out")
@@ -132,9 +139,8 @@ class Store:
         before = read_manifest(self.folder)
         self.replaced = before.get("key", self._key) != self._key
         (self.folder / MANIFEST).unlink(missing_ok=True)
-        for old in before.get("tables", []):
-            if re.fullmatch(r"\w+", old):
-                (self.folder / f"{old}.parquet").unlink(missing_ok=True)
+        for old in TABLES.intersection(before.get("tables", TABLES)):
+            (self.folder / f"{old}.parquet").unlink(missing_ok=True)
         for name, frame in tables.items():
             write_table(self.folder / f"{name}.parquet", frame)
         write_text(self.folder / STUDY, self._study)
@@ -144,7 +150,7 @@ class Store:
                 path.unlink()
 
     def _write_manifest(self, manifest: dict[str, Any]) -> None:
-        told = {"layout": LAYOUT, "key": self._key, **manifest}
+        told = {"layout": LAYOUT, "key": self._key, "kind": self._kind, **manifest}
         write_text(self.folder / MANIFEST, json.dumps(told, indent=2) + "\n")
 
     def _path(self, part: str, table: str) -> Path:
@@ -169,6 +175,12 @@ def is_readable(path: Path) -> bool:
     return True
 
 
+def part_keys(parts: Path) -> set[str]:
+    """The studies that have parts in this folder."""
+    found = [_PART.fullmatch(path.name) for path in parts.iterdir()] if parts.is_dir() else []
+    return {match["key"] for match in found if match and match["key"]}
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """What `folder`'s manifest tells; nothing where there is none or it is not one of ours."""
     try:
@@ -187,5 +199,7 @@ def _require_ours(folder: Path) -> None:
     parts = folder / PARTS
     if parts.is_dir() and all(_PART.fullmatch(path.name) for path in parts.iterdir()):
         ours.add(PARTS)
+        if part_keys(parts):  # a manifest that was lost or damaged: parts are proof enough
+            ours |= {MANIFEST, *(f"{name}.parquet" for name in TABLES)}
     if any(path.name not in ours and not _PART.fullmatch(path.name) for path in folder.iterdir()):
         raise UsageError(f"{folder} holds something else than results; give another folder with --out")

@@ -32,6 +32,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from initbench.activations import ACTIVATIONS
@@ -43,6 +44,9 @@ from initbench.initializers import INITIALIZERS
 from initbench.recipe import LOSSES, OPTIMIZERS, REGULARIZERS, SCHEDULES
 
 MOST_CELLS = 1_000_000
+LONGEST_SHOWN = 60
+SMALLEST, LARGEST = 1e-30, 1e30
+"""Levels that are not 0 lie between: float32 holds them, and what training makes of them."""
 SPECS: dict[str, Catalogue[Any]] = {
     "init": INITIALIZERS,
     "activation": ACTIVATIONS,
@@ -66,7 +70,7 @@ class Study(BaseModel):
 
     question: str = ""
     kind: Literal["train"] = "train"
-    name: str = Field(default="study", pattern=r"^[\w.-]+$")
+    name: str = Field(default="study", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
     """Of the file; results and reports go into folders called so."""
     compare: dict[str, Levels | Level] = {}
     """Scientific factors: what the study asks about."""
@@ -81,7 +85,7 @@ class Study(BaseModel):
 
     def __init__(self, **given: Any) -> None:
         try:
-            super().__init__(**given)
+            super().__init__(**{name: _plain(value) for name, value in given.items()})
         except ValidationError as error:
             raise UsageError(_first_complaint(error)) from None
         self._check()
@@ -92,6 +96,10 @@ class Study(BaseModel):
         for name in named:
             if named.count(name) > 1:
                 raise UsageError(f"the factor '{name}' is given twice; it is either compared, tuned or fixed")
+        if "seed" in named:
+            raise UsageError("the factor 'seed' is given as seeds = 3 or seeds = [7, 8]")
+        if not self.question.isascii() and not self.question.encode(errors="replace").decode() == self.question:
+            raise UsageError("question: not a text that can be written")
         for role in _ROLES:
             for name, given in getattr(self, role).items():
                 levels(name, given, f"{role}.{name}")
@@ -131,9 +139,9 @@ class Study(BaseModel):
         factors: dict[str, list[Any]] = {**self.factors, "seed": list(self.seed_list)}
         rules = self._rules
         for combination in itertools.product(*list(factors.values())):
-            chosen = dict(zip(factors, combination, strict=True))
-            if not any(all(chosen.get(name) in accepted for name, accepted in rule.items()) for rule in rules):
-                yield _cell(chosen)
+            cell = _cell(dict(zip(factors, combination, strict=True)))
+            if not any(all(_level(cell, name) in accepted for name, accepted in rule.items()) for rule in rules):
+                yield cell
 
     def as_toml(self) -> dict[str, Any]:
         """What study.toml holds: canonical levels."""
@@ -152,10 +160,10 @@ def read_study(path: Path) -> Study:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read the study {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # tomllib's own are among these
         raise UsageError(f"{path} is not TOML: {error}") from None
     try:
-        return Study(**{"name": re.sub(r"[^\w.-]", "_", path.stem) or "study", **given})
+        return Study(**{"name": re.sub(r"[^A-Za-z0-9_.-]|^\.", "_", path.stem) or "study", **given})
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
     except TypeError as error:  # a key that is no word
@@ -170,6 +178,8 @@ def with_settings(study: Study, settings: Iterable[tuple[str, str]]) -> Study:
     given = study.model_dump()
     for name, text in settings:
         value = _parsed(text)
+        if name == "seed":
+            raise UsageError("--set seed: seeds are given as seeds=3 or seeds=[7, 8]")
         if name == "seeds":
             given["seeds"] = value
             continue
@@ -186,8 +196,7 @@ def levels(name: str, given: Levels | Level, where: str) -> Levels:
     several = given if isinstance(given, list) else [given]
     if not several:
         raise UsageError(f"{where}: a factor needs at least one level, none was given")
-    made = [_checked(name, level, where) for level in several]
-    return [level for place, level in enumerate(made) if level not in made[:place]]
+    return list(dict.fromkeys(_checked(name, level, where) for level in several))
 
 
 def _checked(name: str, level: Any, where: str) -> Level:
@@ -205,6 +214,8 @@ def _checked(name: str, level: Any, where: str) -> Level:
         except UsageError as error:
             raise UsageError(f"{where}: {error}") from None
         return SPECS[name].canonical(level)
+    if isinstance(level, float) and level != 0 and not SMALLEST <= level <= LARGEST:
+        raise UsageError(f"{where}: {level:g} is beyond float32; accepted: 0, and {SMALLEST:g} to {LARGEST:g}")
     if name in REGULARIZERS and not level < (limit := REGULARIZERS.make(name).limit):
         raise UsageError(f"{where}: must be below {limit:g}, not {level:g}")
     return level
@@ -218,6 +229,22 @@ def _types() -> dict[str, TypeAdapter]:
     return own | {entry.name: TypeAdapter(Strength) for entry in REGULARIZERS}
 
 
+def _level(cell: Cell, name: str) -> Any:
+    """The cell's level of a factor, named by the study or not."""
+    return cell.strength(name) if name in REGULARIZERS else getattr(cell, name)
+
+
+def _plain(value: Any) -> Any:
+    """What Python's callers give in place of lists and numbers: tuples, ranges, numpy's."""
+    if isinstance(value, dict):
+        return {name: _plain(level) for name, level in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [_plain(level) for level in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return value
+
+
 def _cell(chosen: dict[str, Any]) -> Cell:
     """A cell from factors; regularizers that are off are left out of it."""
     strengths = tuple((e.name, chosen[e.name]) for e in REGULARIZERS if chosen.get(e.name))
@@ -228,8 +255,9 @@ def _cell(chosen: dict[str, Any]) -> Cell:
 def _parsed(text: str) -> Any:
     """TOML's reading of a value; where it is none, a word, or several between commas that stand outside of brackets."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        (value,) = tomllib.loads(f"value = {text}").values()
+        return value
+    except (ValueError, RecursionError):
         parts = re.split(r",(?![^(]*\))", text.strip().removeprefix("[").removesuffix("]"))
         return [_parsed(part.strip()) for part in parts] if len(parts) > 1 else parts[0].strip()
 
@@ -239,9 +267,11 @@ def _first_complaint(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][:2])
     if first["loc"][0] == "seeds":
-        return f"seeds: give how many, or a list of whole numbers, not {first['input']!r}"
+        return f"seeds: give how many, or a list of whole numbers, not {_shown(first['input'])}"
     if first["loc"][0] == "fix" and isinstance(first["input"], list):
         return f"{where}: a fixed factor has one level; compare or tune one that has several"
+    if first["loc"][0] in _ROLES and len(first["loc"]) > 2:
+        return f"{where}: a level is a number, a word, true or false, not {_shown(first['input'])}"
     if first["type"] == "extra_forbidden":
         return f"unknown key '{where}'{did_you_mean(where, Study.model_fields)}"
     return f"{where}: {_told(first)}"
@@ -249,8 +279,16 @@ def _first_complaint(error: ValidationError) -> str:
 
 def _told(error: Any) -> str:
     message = error["msg"][0].lower() + error["msg"][1:]
-    given = repr(error["input"])
-    return f"{message}, not {given if len(given) < 60 else given[:60] + '…'}"
+    return f"{message}, not {_shown(error['input'])}"
+
+
+def _shown(given: Any) -> str:
+    """What was given, in a few letters."""
+    try:
+        text = repr(given)
+    except (ValueError, RecursionError):  # Python writes no integer of thousands of digits
+        return f"a {type(given).__name__} that is too long"
+    return text if len(text) < LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
 
 
 def lecture_name(cell: Cell) -> str:
@@ -292,4 +330,4 @@ def default_study() -> Study:
 def resolve(study: Study | None, settings: Sequence[tuple[str, str]] = (), dataset: str | None = None) -> Study:
     """The study to run: `study` or the default one, with what the command line sets."""
     chosen = study or default_study()
-    return with_settings(chosen, [*settings, *([("dataset", f'"{dataset}"')] if dataset else [])])
+    return with_settings(chosen, [*settings, *([] if dataset is None else [("dataset", f'"{dataset}"')])])

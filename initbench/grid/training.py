@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -86,16 +87,28 @@ def run_training(
         "data": {name: data.fingerprint for name, data in job.data.items()},
         "engine": job.engine,
     }
-    # whatever mode the caller is in
-    with torch.inference_mode(False), Store(out, job.study.as_toml(), rests_on, job.tables) as store:
+    with _neutral(job.device), Store(out, job.study.as_toml(), rests_on, job.tables) as store:
         if store.finished:
             return store
         told = provenance.Told(job.device)
-        sizes = {"cells": len(job.plan.cells), "trainings": job.plan.distinct, "engine": job.engine}
+        sizes = {"cells": len(job.plan.cells), "trainings": job.plan.distinct, "engine": job.engine,
+                 "data": rests_on["data"]}  # fmt: skip
         store.begin({**told.now(), **sizes})
         _train_missing(job, store, profile, progress)
         store.finish(_joined(job, store), {**told.now(), **sizes})
     return store
+
+
+@contextmanager
+def _neutral(device: torch.device) -> Iterator[None]:
+    """torch without what a caller may have set: inference mode, autocast, products of reduced precision."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _train_missing(job: Job, store: Store, profile: Stopwatch | None, progress: Progress) -> None:

@@ -58,12 +58,14 @@ def sgd() -> Optimizer:
 @_register("adam", formula="w -= lr·m̂/(sqrt(v̂) + eps)", summary="Momentum and step size by running moments of g.",
            source="Kingma & Ba 2015, algorithm 1")  # fmt: skip
 def adam(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Optimizer:
+    _positive("adam", eps=eps)
     return Optimizer(partial(torch.optim.Adam, betas=_betas("adam", beta1, beta2), eps=eps), fused=True)
 
 
 @_register("adamw", formula="as adam, and w -= lr·weight_decay·w", summary="Adam with decoupled weight decay.",
            source="Loshchilov & Hutter 2019, algorithm 2")  # fmt: skip
 def adamw(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Optimizer:
+    _positive("adamw", eps=eps)
     return Optimizer(partial(torch.optim.AdamW, betas=_betas("adamw", beta1, beta2), eps=eps), fused=True)
 
 
@@ -72,25 +74,36 @@ def adamw(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Optimi
 )
 def nadam(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, momentum_decay: float = 4e-3) -> Optimizer:
     betas = _betas("nadam", beta1, beta2)
+    _positive("nadam", eps=eps, momentum_decay=momentum_decay)
     return Optimizer(partial(torch.optim.NAdam, betas=betas, eps=eps, momentum_decay=momentum_decay))
 
 
 @_register("rmsprop", formula="w -= lr·g/(sqrt(v) + eps), v = alpha·v + (1 - alpha)·g²",
            summary="Step size by a running mean of g².", source="Tieleman & Hinton 2012, lecture 6.5")  # fmt: skip
 def rmsprop(alpha: float = 0.99, eps: float = 1e-8) -> Optimizer:
-    if not 0 <= alpha < 1:
-        raise UsageError(f"rmsprop: alpha must be at least 0 and below 1, not {alpha:g}")
+    _require(0 <= alpha < 1, f"rmsprop: alpha must be at least 0 and below 1, not {alpha:g}")
+    _positive("rmsprop", eps=eps)
     return Optimizer(partial(torch.optim.RMSprop, alpha=alpha, eps=eps), frozenset({"momentum"}))
 
 
 @_register("adagrad", formula="w -= lr·g/(sqrt(sum of g²) + eps)", summary="Step size by the sum of all g².",
            source="Duchi et al. 2011")  # fmt: skip
 def adagrad(eps: float = 1e-10) -> Optimizer:
+    _positive("adagrad", eps=eps)
     return Optimizer(partial(torch.optim.Adagrad, eps=eps), fused=True)
 
 
 def _betas(name: str, beta1: float, beta2: float) -> tuple[float, float]:
     for key, value in (("beta1", beta1), ("beta2", beta2)):
-        if not 0 <= value < 1:
-            raise UsageError(f"{name}: {key} must be at least 0 and below 1, not {value:g}")
+        _require(0 <= value < 1, f"{name}: {key} must be at least 0 and below 1, not {value:g}")
     return beta1, beta2
+
+
+def _positive(name: str, **values: float) -> None:
+    for key, value in values.items():
+        _require(value > 0, f"{name}: {key} must be above 0, not {value:g}")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UsageError(message)

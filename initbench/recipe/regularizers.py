@@ -107,7 +107,8 @@ def _mixed(batch: Batch, strength: float, occasion: Occasion) -> Batch:
     images, targets = batch
     # torch's Beta takes no generator
     share = np.random.default_rng(key_to_seed(occasion.seed, "mixup", occasion.step)).beta(strength, strength)
-    partner = torch.randperm(len(images), generator=generator(occasion.seed, "mixup", occasion.step)).to(images.device)
+    drawn = generator(occasion.seed, "mixup", occasion.step)
+    partner = torch.randperm(len(images), generator=drawn, device="cpu").to(images.device)
     return torch.lerp(images[partner], images, share), torch.lerp(targets[partner], targets, share)
 
 

@@ -61,7 +61,9 @@ def split(data: Data, normalization: str, validation: float, seed: int) -> Split
     Raises `UsageError` if fewer than one image would be left on either side.
     """
     held = held_out(len(data.train_images), validation)
-    order = torch.randperm(len(data.train_images), generator=generator(seed, "split", len(data.train_images)))
+    order = torch.randperm(
+        len(data.train_images), generator=generator(seed, "split", len(data.train_images)), device="cpu"
+    )
     kept, away = order[held:], order[:held]
     prepare = PREPARATIONS.make(normalization).fit(data.train_images[kept])
     return Split(
@@ -93,7 +95,7 @@ def steps_of(cell: Cell, images: int) -> int:
 
 def epoch_order(images: int, epoch: int, seed: int) -> Tensor:
     """The order of one epoch, `images`."""
-    return torch.randperm(images, generator=generator(seed, "order", images, epoch))
+    return torch.randperm(images, generator=generator(seed, "order", images, epoch), device="cpu")
 
 
 def minibatches(images: int, size: int, seed: int) -> Iterator[Tensor]:

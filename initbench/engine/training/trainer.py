@@ -220,6 +220,7 @@ class Trainer:
                 outcome.diverged_at = self._steps  # the last update's weights are no numbers
             if outcome.diverged_at is not None:
                 outcome.status, outcome.metrics = "diverged", dict.fromkeys(METRICS, math.nan)
+                outcome.stopped_at = None
             outcome.curves = _until(outcome, outcome.curves)
             outcome.layer_curves = _until(outcome, outcome.layer_curves)
 
