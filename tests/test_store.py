@@ -95,7 +95,9 @@ def test_finished_results_of_another_study_are_refused_or_replaced_at_the_end(tm
     other = {**STUDY, "seeds": 3}
     with pytest.raises(UsageError, match="holds another study's results; give another folder with --out"):
         opened(tmp_path, other)
-    with pytest.raises(UsageError, match="holds this study's results with other data or package versions"):
+    with pytest.raises(
+        UsageError, match="holds this study's results with another engine, other data or package versions"
+    ):
         opened(tmp_path, rests_on={})
     second = opened(tmp_path, other, replace=True)
     second.write_part("seed0", {"layers": TWO})

@@ -90,7 +90,11 @@ class Store:
         keys = {manifest["key"]} if manifest else part_keys(self._parts)
         if keys and self._key not in keys and not may_replace:
             changed = (self.folder / STUDY).exists() and (self.folder / STUDY).read_text("utf-8") == self._study
-            what = "this study's results with other data or package versions" if changed else "another study's results"
+            what = (
+                "this study's results with another engine, other data or package versions"
+                if changed
+                else "another study's results"
+            )
             raise UsageError(f"{self.folder} holds {what}; give another folder with --out")
 
     @property
