@@ -81,6 +81,14 @@ def test_cutout_hides_a_square():
     assert float(hidden.float().mean()) > 0.5 * 0.25 * 0.5
 
 
+@pytest.mark.parametrize("side", range(1, 9))
+def test_cutout_has_the_side_it_says(side):
+    cut, _ = REGULARIZERS.make("cutout").batches(
+        (torch.ones(300, 64), TARGETS), side / 8 - 1e-9, Occasion(0, 1, (1, 8, 8))
+    )
+    assert int((cut == 0).view(-1, 8, 8).any(dim=2).sum(dim=1).max()) == side
+
+
 def test_l2_with_sgd_is_weight_decay_of_twice_its_strength():
     weight, gradient = torch.randn(4, 3, generator=DRAWN), torch.randn(4, 3, generator=DRAWN)
     moved = []

@@ -46,6 +46,7 @@ def test_diverged_runs_are_told_by_level_and_in_no_mean():
     assert told.share_diverged["seed"] == pytest.approx(1 / 3)
     assert counts(runs) == "24 runs of 24 trainings: 20 finished, 4 diverged"
     ranked = best(runs)
+    assert ranked.name[len(ranked) - 4 :].str.startswith("zeros").all()  # a diverged seed counts as 0
     assert list(ranked.loc[ranked.name.str.startswith("zeros"), "diverged"]) == [1] * 4
 
 

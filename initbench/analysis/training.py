@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-JUDGED_BY = "val_accuracy"
-"""Runs are ranked on validation; test accuracy is reported and chooses nothing."""
 BEST = 20
 FACTOR_COLUMNS = ["factor", "levels", "explained", "best", "mean_at_best", "worst", "mean_at_worst", "most_diverged",
                   "share_diverged"]  # fmt: skip
@@ -15,12 +13,14 @@ NOT_FACTORS = frozenset({"cell_id", "training_id", "study", "name"})
 def best(runs: pd.DataFrame, most: int = BEST) -> pd.DataFrame:
     """A row per name, the mean over its seeds, best validation accuracy first; diverged seeds are counted beside.
 
-    A name of which a seed diverged stands by its other seeds' mean, and `diverged` tells how many are not in it.
+    Ranked on validation, where a diverged seed counts as 0; the means shown are of the seeds that finished.
     """
     keys = ["name", *[name for name in varied(runs) if name not in ("seed", *_named(runs))]]
     lost = {"diverged": runs["status"] == "diverged", "not_run": runs["status"].isin(["failed", "impossible"])}
-    table = runs.assign(**lost).groupby(keys, sort=False, dropna=False)
+    rank = runs["val_accuracy"].mask(runs["status"] == "diverged", 0.0)
+    table = runs.assign(rank=rank, **lost).groupby(keys, sort=False, dropna=False)
     means = table.agg(
+        rank=("rank", "mean"),
         val_accuracy=("val_accuracy", "mean"),
         test_accuracy=("test_accuracy", "mean"),
         test_loss=("test_loss", "mean"),
@@ -30,7 +30,8 @@ def best(runs: pd.DataFrame, most: int = BEST) -> pd.DataFrame:
     ).reset_index()
     if not means["not_run"].any():
         del means["not_run"]
-    return means.sort_values(JUDGED_BY, ascending=False, kind="stable", ignore_index=True).head(most)
+    ranked = means.sort_values("rank", ascending=False, kind="stable", ignore_index=True)
+    return ranked.drop(columns="rank").head(most)
 
 
 def factors(runs: pd.DataFrame, measure: str = "test_accuracy") -> pd.DataFrame:

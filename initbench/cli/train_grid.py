@@ -83,7 +83,7 @@ def train_grid_command(
     if len(explained := training.factors(runs)):
         click.echo("What each factor explains of the variance of test accuracy (eta²; diverged runs apart):\n")
         output.echo(explained, form)
-    if watch:
+    if watch and watch.samples:  # the plain loop is not profiled
         _tell_profile(watch)
     click.echo(f"Tables:  {out}/ ({', '.join(job.tables)})")
     for path in drawn:

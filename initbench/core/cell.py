@@ -11,7 +11,7 @@ Count = Annotated[int, Ge(0), Le(10**9)]
 Strength = Annotated[float, Ge(0)]
 
 Strengths = tuple[tuple[str, float], ...]
-"""Name and strength of each regularizer that is at work, in the order of names."""
+"""Name and strength of each regularizer that is at work, in the order of their catalogue."""
 
 
 @dataclass(frozen=True)

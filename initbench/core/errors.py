@@ -19,3 +19,7 @@ class WorkError(InitbenchError, RuntimeError):
     """The request was right and the work could not be done."""
 
     exit_code = 1
+
+
+class DamagedError(WorkError):
+    """A file's content is not what was written."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from initbench.core.errors import UsageError, WorkError
+from initbench.core.errors import DamagedError, UsageError, WorkError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,14 +53,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The table in a Parquet file; raises `WorkError` where it is damaged, by a single bit even."""
+    """The table in a Parquet file; raises `DamagedError` where it is not whole, by a bit even."""
     import pandas as pd  # here, so that a command's help need not wait for it
 
     try:
         with path.open("rb") as file:
             return pd.read_parquet(file, page_checksum_verification=True)
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged footer makes pyarrow and pandas raise whatever they stumble upon
-        raise WorkError(f"{path} cannot be read: {str(error).partition(chr(10))[0]}") from None
+        kind = WorkError if getattr(error, "errno", None) else DamagedError
+        raise kind(f"{path} cannot be read: {str(error).partition(chr(10))[0]}") from None
 
 
 def _told(path: Path, write: Callable[[Path], Any]) -> None:

@@ -85,8 +85,9 @@ def _column(name: str, summary: str, tables: str = "layers") -> None:
 
 
 _BOTH = "layers, predictions"
-_column("init", "canonical spec of the initializer", "all")
-_column("activation", "canonical spec of the activation", "all")
+_LAYERS_TOO = "layers, layer_curves"
+_column("init", "canonical spec of the initializer", "all but the curves")
+_column("activation", "canonical spec of the activation", "all but the curves")
 _column("law", "the law that predicts: see `initbench list laws`", "predictions")
 _column("seed", "the seed: the unit of replication")
 _column("layer", "the hidden layer, from 1 to depth; in layer_curves depth + 1 is the output", _BOTH + ", layer_curves")
@@ -117,7 +118,12 @@ _column(
     _BOTH,
 )
 _column("grad_a_second_moment", "the same at a: 1 at the last layer", _BOTH)
-_column("grad_w_second_moment", "mean over the weights of their squared gradient, of the loss summed over the batch")
+_column(
+    "grad_w_second_moment",
+    "mean over the weights of their squared gradient: of the loss summed over the batch; in layer_curves of the mean"
+    " loss and penalties, before clipping",
+    _LAYERS_TOO,
+)
 _column("update_ratio", "|grad_w| / |w|, Frobenius norms; undefined where all weights are 0")
 _column(
     "saturated_fraction",
@@ -134,7 +140,11 @@ _column("name", "init-activation-layers-lr-momentum-batch-width-optimizer-nester
 for _field in fields(Cell):
     if _field.name not in COLUMNS and _field.name != "regularizers":
         _column(_field.name, f"a factor of the cell, {_field.default!r} unless the study says", "runs")
-_column("status", "finished; diverged: a loss is no number; impossible and failed: the note says why", "runs")
+_column(
+    "status",
+    "finished; diverged: a loss is no number, or beyond float32; impossible and failed: the note says why",
+    "runs",
+)
 _column("diverged_at", "the update whose loss was the first that is no number", "runs")
 _column("stopped_at", "the update at which early stopping ended the training; the best weights count", "runs")
 for _set, _which in (
@@ -153,4 +163,4 @@ _column("evaluation_seconds", "of the stack, all losses and accuracies", "runs")
 _column("device", "what computed it", "runs")
 _column("engine", "stacked, or the plain loop: reference", "runs")
 _column("step", "updates done", "curves, layer_curves")
-_column("update_to_weight", "|change of w| / |w| of one update, Frobenius norms", "layer_curves")
+_column("update_to_weight", "|change of w| / |w| of one update, Frobenius norms; missing where w was 0", "layer_curves")

@@ -20,7 +20,7 @@ import pandas as pd
 import tomli_w
 from filelock import FileLock, Timeout
 
-from initbench.core.errors import UsageError, WorkError
+from initbench.core.errors import DamagedError, UsageError, WorkError
 from initbench.core.files import read_table, require_writable, write_table, write_text
 
 MANIFEST, STUDY, PARTS, LOCK = "manifest.json", "study.toml", "parts", ".lock"
@@ -57,12 +57,14 @@ class Store:
         """Whether another study's results stood here."""
         self._kind = study["kind"]
         self._study = tomli_w.dumps(study)
-        told = self._study + json.dumps(rests_on, sort_keys=True)
+        decisive = {name: value for name, value in study.items() if name != "question"}  # prose changes no number
+        told = tomli_w.dumps(decisive) + json.dumps(rests_on, sort_keys=True)
         self._key = hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
         self._parts = folder / PARTS
         require_writable(folder)
         _require_ours(folder)
-        self._require_same_study(replace)
+        self._replace = replace
+        self._require_same_study()
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / LOCK, timeout=0)
 
@@ -72,6 +74,7 @@ class Store:
         except Timeout:
             told = f"another process is at work in {self.folder}; wait for it, or give another --out"
             raise WorkError(told) from None
+        self._require_same_study()  # again: another may have been at work until now
         for folder in (self.folder, self._parts):
             for left in folder.glob(".*.new"):  # by a process that was killed: none is at work here now
                 left.unlink()
@@ -82,11 +85,11 @@ class Store:
     ) -> None:
         self._lock.release()
 
-    def _require_same_study(self, replace: bool) -> None:
+    def _require_same_study(self) -> None:
         manifest = read_manifest(self.folder)
         if manifest.get("layout", LAYOUT) > LAYOUT:
             raise WorkError(f"{self.folder} was made by a newer version of initbench; use that, or give another --out")
-        may_replace = replace and manifest.get("kind", self._kind) == self._kind
+        may_replace = self._replace and manifest.get("kind", self._kind) == self._kind
         keys = {manifest["key"]} if manifest else part_keys(self._parts)
         if keys and self._key not in keys and not may_replace:
             changed = (self.folder / STUDY).exists() and (self.folder / STUDY).read_text("utf-8") == self._study
@@ -173,10 +176,12 @@ class Store:
 def is_readable(path: Path) -> bool:
     """Whether a table is there and undamaged."""
     try:
-        read_table(path)
-    except WorkError:
-        return False
-    return True
+        if path.is_file():
+            read_table(path)
+            return True
+    except DamagedError:
+        pass
+    return False
 
 
 def part_keys(parts: Path) -> set[str]:

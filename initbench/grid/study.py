@@ -46,7 +46,7 @@ from initbench.recipe import LOSSES, OPTIMIZERS, REGULARIZERS, SCHEDULES
 MOST_CELLS = 1_000_000
 LONGEST_SHOWN = 60
 SMALLEST, LARGEST = 1e-30, 1e30
-"""Levels that are not 0 lie between: float32 holds them, and what training makes of them."""
+"""Levels that are not 0 lie between: float32 holds what training makes of them."""
 SPECS: dict[str, Catalogue[Any]] = {
     "init": INITIALIZERS,
     "activation": ACTIVATIONS,
@@ -75,7 +75,7 @@ class Study(BaseModel):
     compare: dict[str, Levels | Level] = {}
     """Scientific factors: what the study asks about."""
     tune: dict[str, Levels | Level] = {}
-    """Nuisance factors: chosen on validation data, separately for each compared cell."""
+    """Nuisance factors: to be chosen on validation data, not what the study asks about."""
     fix: dict[str, Level] = {}
     """Factors with one level: the study's caveats."""
     seeds: int | list[int] = 1
@@ -98,8 +98,10 @@ class Study(BaseModel):
                 raise UsageError(f"the factor '{name}' is given twice; it is either compared, tuned or fixed")
         if "seed" in named:
             raise UsageError("the factor 'seed' is given as seeds = 3 or seeds = [7, 8]")
-        if not self.question.isascii() and not self.question.encode(errors="replace").decode() == self.question:
-            raise UsageError("question: not a text that can be written")
+        try:
+            self.question.encode()
+        except UnicodeEncodeError:
+            raise UsageError("question: not a text that can be written") from None
         for role in _ROLES:
             for name, given in getattr(self, role).items():
                 levels(name, given, f"{role}.{name}")
@@ -215,7 +217,7 @@ def _checked(name: str, level: Any, where: str) -> Level:
             raise UsageError(f"{where}: {error}") from None
         return SPECS[name].canonical(level)
     if isinstance(level, float) and level != 0 and not SMALLEST <= level <= LARGEST:
-        raise UsageError(f"{where}: {level:g} is beyond float32; accepted: 0, and {SMALLEST:g} to {LARGEST:g}")
+        raise UsageError(f"{where}: {level:g} is out of range; accepted: {SMALLEST:g} to {LARGEST:g}")
     if name in REGULARIZERS and not level < (limit := REGULARIZERS.make(name).limit):
         raise UsageError(f"{where}: must be below {limit:g}, not {level:g}")
     return level

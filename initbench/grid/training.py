@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,11 +27,11 @@ from initbench.grid.store import Store
 from initbench.grid.study import Study, lecture_name
 from initbench.grid.training_plan import LARGEST_STACK, TrainingPlan, identity, part_name, plan_training, split_of
 from initbench.recipe import REGULARIZERS
-from initbench.recipe.samples import Split, batch_length, split, steps_of
+from initbench.recipe.samples import Split, batch_length, held_out, split, steps_of
 
 Progress = Callable[[int, int], None]
 CURVES = ("curves", "layer_curves")
-RESULTS = ("steps", "status", "note", "diverged_at", "stopped_at", *METRICS, "seconds", "stack_seconds", "stack_size",
+RESULTS = ("status", "note", "diverged_at", "stopped_at", *METRICS, "seconds", "stack_seconds", "stack_size",
            "training_seconds", "evaluation_seconds", "device", "engine")  # fmt: skip
 """Columns of `runs` after those that say what was asked for."""
 
@@ -99,13 +99,18 @@ def run_training(
     return store
 
 
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    """CUDA's events are recorded on the current device."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
 @contextmanager
 def _neutral(device: torch.device) -> Iterator[None]:
     """torch without what a caller may have set: inference mode, autocast, products of reduced precision."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
+        with torch.inference_mode(False), torch.autocast(device.type, enabled=False), _current(device):
             yield
     finally:
         torch.set_float32_matmul_precision(before)
@@ -143,14 +148,15 @@ def _trained(
     try:
         with devices.threads_for(_step_work(cells, data)), watch.lap("stack"):
             outcomes = ENGINES[engine](cells, data, watch, profile)
-        return [(cells, _tables(cells, outcomes, watch, data))]
+            device = devices.describe(data.train.images.device)
+        return [(cells, _tables(cells, outcomes, watch, device))]
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not _is_memory(error):
             raise
     # out of the except: the error's traceback holds the tensors that filled the memory
     if len(cells) == 1:
         outcomes = [Outcome("failed", metrics=dict.fromkeys(METRICS, float("nan")))]
-        return [(cells, _tables(cells, outcomes, watch, data, "out of memory"))]
+        return [(cells, _tables(cells, outcomes, watch, devices.describe(data.train.images.device), "out of memory"))]
     middle = len(cells) // 2
     halves = cells[:middle], cells[middle:]
     return [part for half in halves for part in _trained(half, data, engine, profile)]
@@ -164,7 +170,12 @@ def _step_work(cells: Sequence[Cell], data: Split) -> int:
 
 def _is_memory(error: Exception) -> bool:
     """Whether it says that memory ran out; torch's allocator on the CPU raises a plain RuntimeError."""
-    return not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError) or "memory" in str(error)
+    told = str(error).lower()
+    return (
+        isinstance(error, torch.OutOfMemoryError | MemoryError)
+        or "can't allocate memory" in told
+        or "out of memory" in told
+    )
 
 
 def _stacked(cells: Sequence[Cell], data: Split, watch: Stopwatch, profile: Stopwatch | None) -> list[Outcome]:
@@ -186,17 +197,16 @@ TOGETHER = {"stacked": LARGEST_STACK, "reference": 1}
 
 
 def _tables(
-    cells: Sequence[Cell], outcomes: Sequence[Outcome], watch: Stopwatch, data: Split, note: str = ""
+    cells: Sequence[Cell], outcomes: Sequence[Outcome], watch: Stopwatch, device: str, note: str = ""
 ) -> dict[str, pd.DataFrame]:
     """A part: a row per training in `runs`, its curves beside it."""
-    device = devices.describe(data.train.images.device)
     times = {f"{phase}_seconds": watch.seconds(phase) for phase in ("stack", "training", "evaluation")}
     shared = {"stack_size": len(cells), "seconds": times["stack_seconds"] / len(cells), "device": device}
     runs, curves, layers = [], [], []
     for cell, outcome in zip(cells, outcomes, strict=True):
         who = {"training_id": identity(cell)}
         about = {"status": outcome.status, "diverged_at": outcome.diverged_at, "stopped_at": outcome.stopped_at}
-        runs.append({**who, **about, "steps": outcome.steps, "note": note, **outcome.metrics, **times, **shared})
+        runs.append({**who, **about, "note": note, **outcome.metrics, **times, **shared})
         curves += [{**who, **row} for row in outcome.curves]
         layers += [{**who, **row} for row in outcome.layer_curves]
     whole = pd.DataFrame(runs).astype({"diverged_at": "Int64", "stopped_at": "Int64"})
@@ -209,7 +219,7 @@ def _joined(job: Job, store: Store) -> dict[str, pd.DataFrame]:
     if lost := job.plan.distinct - trained["training_id"].nunique():
         raise WorkError(f"{store.folder}: {lost} trainings were lost on the way; run the same command again")
     cells = _cells_table(job)
-    found = cells.drop(columns="steps").merge(trained, on="training_id", how="left")
+    found = cells.merge(trained, on="training_id", how="left")
     found.loc[found["training_id"] == "", "status"] = "impossible"
     notes = zip(job.plan.cells, found["note"], strict=True)
     found["note"] = [job.plan.impossible.get(cell, note) for cell, note in notes]
@@ -227,7 +237,9 @@ def _cells_table(job: Job) -> pd.DataFrame:
     """What was asked for: a row per cell."""
     rows: list[dict[str, Any]] = []
     for cell, training in zip(job.plan.cells, job.plan.trainings, strict=True):
-        own = asdict(cell) | {"data_seed": cell.order_seed}
+        images = len(job.data[cell.dataset].train_images)
+        steps = steps_of(cell, images - held_out(images, cell.validation)) if training else cell.steps
+        own = asdict(cell) | {"data_seed": cell.order_seed, "steps": steps}
         del own["regularizers"]
         strengths = {entry.name: cell.strength(entry.name) for entry in REGULARIZERS}
         rows.append({"cell_id": identity(cell), "training_id": training, "study": job.study.name,

@@ -98,9 +98,9 @@ def part_name(stack: Sequence[Cell]) -> str:
 
 def _refusal(cell: Cell, data: Data) -> str:
     """Why this training cannot be; empty where it can."""
-    images = len(data.train_images) - held_out(len(data.train_images), cell.validation)
     network = shape_of(cell, data.features, data.classes)
     try:
+        images = len(data.train_images) - held_out(len(data.train_images), cell.validation)
         INITIALIZERS.make(cell.init).promises(ACTIVATIONS.make(cell.activation), network)
     except UsageError as reason:
         return str(reason)

@@ -93,7 +93,7 @@ def mixup() -> Regularizer:
     return Regularizer(batches=_mixed)
 
 
-@_register("cutout", formula="x = 0 in a square of side cutout·height, centred at a random pixel",
+@_register("cutout", formula="x = 0 in a square of round(cutout·height) pixels a side, around a random pixel",
            summary="Hides a patch of each prepared image.", source="DeVries & Taylor 2017")  # fmt: skip
 def cutout() -> Regularizer:
     return Regularizer(limit=1.0, batches=_cut)
@@ -118,8 +118,11 @@ def _cut(batch: Batch, strength: float, occasion: Occasion) -> Batch:
     drawn = generator(occasion.seed, "cutout", occasion.step)
     noise = torch.rand(len(images), 2, generator=drawn, dtype=torch.float32, device="cpu")
     centres = (noise * torch.tensor([height, width], device="cpu")).floor().to(images.device)
-    half = strength * height / 2
-    hidden = [(torch.arange(size, device=images.device) - centres[:, axis, None]).add(0.5).abs() < half
-              for axis, size in enumerate((height, width))]  # fmt: skip
+    side = round(strength * height)
+    first = centres - side // 2
+    places = [
+        torch.arange(size, device=images.device) - first[:, axis, None] for axis, size in enumerate((height, width))
+    ]
+    hidden = [(place >= 0) & (place < side) for place in places]
     patch = hidden[0][:, None, :, None] & hidden[1][:, None, None, :]
     return images.view(-1, *occasion.shape).masked_fill(patch, 0.0).view_as(images), targets

@@ -23,7 +23,7 @@ from initbench.engine.training.trainer import METRICS, Outcome, train
 from initbench.grid import training
 from initbench.grid.study import Study
 from initbench.grid.training import Job, run_training
-from initbench.grid.training_plan import plan_training
+from initbench.grid.training_plan import identity, plan_training
 from initbench.recipe.samples import split
 
 MODELS = 54
@@ -141,6 +141,7 @@ def test_overhead_of_a_cell(beside, tmp_path_factory, monkeypatch):
     tiny = {"digits": Data(x, y, x, y, shape=(1, 2, 2), classes=2)}
 
     def harness():
+        identity.cache_clear()
         job = Job(grid, tiny, plan_training(grid.cells(), tiny), CPU)
         run_training(job, tmp_path_factory.mktemp("out") / "results")
 

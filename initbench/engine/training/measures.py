@@ -58,7 +58,7 @@ class LayerRecord:
         activation = self._network.activation
         a, slope = activation.value_and_slope(z.detach())
         self._hidden.append(
-            {"a_second_moment": statistics.mean_square(a), **statistics.flatness(slope, activation.steepest)}
+            {"a_second_moment": statistics.mean_square(a.double()), **statistics.flatness(slope, activation.steepest)}
         )
 
     @torch.no_grad()
@@ -67,8 +67,9 @@ class LayerRecord:
         tables = []
         for number, (weight, before) in enumerate(zip(self._network.weights, self._before, strict=True)):
             columns = dict(self._hidden[number]) if number < len(self._hidden) else {}
-            columns["grad_w_second_moment"] = statistics.mean_square(gradients[number])
-            moved, size = statistics.mean_square(weight - before), statistics.mean_square(before)
-            columns["update_to_weight"] = (moved / size).sqrt()
+            # squares of what float32 holds may be beyond it
+            columns["grad_w_second_moment"] = statistics.mean_square(gradients[number].double())
+            moved, size = (statistics.mean_square(t.double()) for t in (weight - before, before))
+            columns["update_to_weight"] = torch.where(size > 0, moved / size, torch.nan).sqrt()
             tables.append(statistics.as_rows(columns))
         return [list(rows) for rows in zip(*tables, strict=True)]

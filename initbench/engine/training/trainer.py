@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -63,6 +63,9 @@ class Trainer:
         images = split.train.images
         self._cells, self._split = cells, split
         self._first = cells[0]
+        for cell in cells:
+            if _shared(cell) != _shared(self._first):
+                raise ValueError(f"a stack's cells must agree in all but {', '.join(sorted(OWN))}: {cell}")
         self._steps = steps_of(self._first, len(images))
         self._network = StackedMLP(cells, images.shape[1], split.classes, images.device, images.dtype)
         self._parameters = self._network.parameters
@@ -223,6 +226,14 @@ class Trainer:
                 outcome.stopped_at = None
             outcome.curves = _until(outcome, outcome.curves)
             outcome.layer_curves = _until(outcome, outcome.layer_curves)
+
+
+def _shared(cell: Cell) -> tuple[object, ...]:
+    """What the cells of a stack have in common."""
+    named = (
+        getattr(cell, field.name) for field in fields(cell) if field.name not in OWN | {"data_seed", "regularizers"}
+    )
+    return (*named, cell.order_seed, *((n, s) for n, s in cell.regularizers if REGULARIZERS.make(n).batches))
 
 
 def _until(outcome: Outcome, rows: list[Row]) -> list[Row]:
