@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 from initbench.activations import ACTIVATIONS
 from initbench.core.cell import Cell
 from initbench.core.randomness import generator
-from initbench.core.records import Network, Promise
+from initbench.core.records import Promise, shape_of
 from initbench.initializers import INITIALIZERS, Initializer
 from initbench.initializers.bases import parameters
 from initbench.recipe import LOSSES, OPTIMIZERS, REGULARIZERS, SCHEDULES
@@ -55,7 +55,7 @@ class MLP(nn.Module):
         self.activation = ACTIVATIONS.make(cell.activation)
         self.step = 0
         """The update that is being made: the noise of dropout depends on it."""
-        network = Network((features, *[cell.width] * cell.depth, classes), cell.bias_variance)
+        network = shape_of(cell, features, classes)
         initializer = INITIALIZERS.make(cell.init)
         promises = initializer.promises(self.activation, network)
         layers = [LinearLayer(initializer, promise, cell.seed) for promise in promises]

@@ -7,7 +7,8 @@ import pytest
 
 import initbench
 from initbench.core.errors import UsageError
-from initbench.grid.study import Study, default_study, lecture_name, read_study, with_settings
+from initbench.grid.factors import lecture_name
+from initbench.grid.study import Study, default_study, read_study, with_settings
 
 STUDIES = Path(initbench.__file__).parent.parent / "studies"
 LECTURE = STUDIES / "mlp_mnist_200_steps.toml"

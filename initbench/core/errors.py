@@ -23,3 +23,9 @@ class WorkError(InitbenchError, RuntimeError):
 
 class DamagedError(WorkError):
     """A file's content is not what was written."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises `UsageError` unless `condition`: a parameter's range, told in one line."""
+    if not condition:
+        raise UsageError(message)

@@ -40,6 +40,16 @@ class Network:
         return [Layer(i + 1, self.widths[i], self.widths[i + 1]) for i in range(self.depth)]
 
 
+def shape_of(cell: Cell, features: int, classes: int) -> Network:
+    """All layers of a cell's network, the output's too, which `depth` counts with them here."""
+    return Network((features, *[cell.width] * cell.depth, classes), cell.bias_variance)
+
+
+def parameter_count(network: Network) -> int:
+    """Weights and biases of one network."""
+    return sum((layer.fan_in + 1) * layer.fan_out for layer in network.layers)
+
+
 @dataclass(frozen=True)
 class InputMoments:
     """What theory needs of the input: per sample E[x²] over features, and the mean pairwise cosine."""

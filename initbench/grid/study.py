@@ -27,40 +27,19 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from initbench.activations import ACTIVATIONS
-from initbench.core.catalogue import Catalogue, did_you_mean
-from initbench.core.cell import Cell, Strength
+from initbench.core.catalogue import did_you_mean
+from initbench.core.cell import Cell
 from initbench.core.errors import UsageError
-from initbench.datasets import DATASETS, PREPARATIONS
-from initbench.initializers import INITIALIZERS
-from initbench.recipe import LOSSES, OPTIMIZERS, REGULARIZERS, SCHEDULES
+from initbench.grid.factors import Level, Levels, cell_of, checked, level_of, levels, shown, told
 
 MOST_CELLS = 1_000_000
-LONGEST_SHOWN = 60
-SMALLEST, LARGEST = 1e-30, 1e30
-"""Levels that are not 0 lie between: float32 holds what training makes of them."""
-SPECS: dict[str, Catalogue[Any]] = {
-    "init": INITIALIZERS,
-    "activation": ACTIVATIONS,
-    "dataset": DATASETS,
-    "normalization": PREPARATIONS,
-    "loss": LOSSES,
-    "optimizer": OPTIMIZERS,
-    "schedule": SCHEDULES,
-}
-"""Factors whose levels are spec strings, and the catalogue that reads them."""
 _ROLES = ("compare", "tune", "fix")
-
-Level = bool | int | float | str
-Levels = list[Level]
 
 
 class Study(BaseModel):
@@ -117,7 +96,7 @@ class Study(BaseModel):
         if count > MOST_CELLS:
             raise UsageError(f"the grid has {count:,} cells; at most {MOST_CELLS:,} are accepted")
         for seed in self.seed_list:
-            _checked("seed", seed, "seeds")
+            checked("seed", seed, "seeds")
 
     @property
     def seed_list(self) -> list[int]:
@@ -141,19 +120,19 @@ class Study(BaseModel):
         factors: dict[str, list[Any]] = {**self.factors, "seed": list(self.seed_list)}
         rules = self._rules
         for combination in itertools.product(*list(factors.values())):
-            cell = _cell(dict(zip(factors, combination, strict=True)))
-            if not any(all(_level(cell, name) in accepted for name, accepted in rule.items()) for rule in rules):
+            cell = cell_of(dict(zip(factors, combination, strict=True)))
+            if not any(all(level_of(cell, name) in accepted for name, accepted in rule.items()) for rule in rules):
                 yield cell
 
     def as_toml(self) -> dict[str, Any]:
         """What study.toml holds: canonical levels."""
-        told: dict[str, Any] = {"question": self.question, "kind": self.kind, "name": self.name, "seeds": self.seeds}
+        held: dict[str, Any] = {"question": self.question, "kind": self.kind, "name": self.name, "seeds": self.seeds}
         for role in _ROLES:
             several = {name: levels(name, given, name) for name, given in getattr(self, role).items()}
-            told[role] = {name: given if role != "fix" else given[0] for name, given in several.items()}
+            held[role] = {name: given if role != "fix" else given[0] for name, given in several.items()}
         if self.exclude:
-            told["exclude"] = self._rules
-        return told
+            held["exclude"] = self._rules
+        return held
 
 
 def read_study(path: Path) -> Study:
@@ -193,49 +172,6 @@ def with_settings(study: Study, settings: Iterable[tuple[str, str]]) -> Study:
     return Study(**given)
 
 
-def levels(name: str, given: Levels | Level, where: str) -> Levels:
-    """Canonical levels of the factor `name`, without repetition; raises `UsageError` that says `where` it stands."""
-    several = given if isinstance(given, list) else [given]
-    if not several:
-        raise UsageError(f"{where}: a factor needs at least one level, none was given")
-    return list(dict.fromkeys(_checked(name, level, where) for level in several))
-
-
-def _checked(name: str, level: Any, where: str) -> Level:
-    """One level in canonical form."""
-    types = _types()
-    if name not in types:
-        raise UsageError(f"{where}: unknown factor '{name}'{did_you_mean(name, types)}")
-    try:
-        level = types[name].validate_python(level, strict=True)
-    except ValidationError as error:
-        raise UsageError(f"{where}: {_told(error.errors()[0])}") from None
-    if name in SPECS:
-        try:
-            SPECS[name].make(level)  # parameters out of range are told now
-        except UsageError as error:
-            raise UsageError(f"{where}: {error}") from None
-        return SPECS[name].canonical(level)
-    if isinstance(level, float) and level != 0 and not SMALLEST <= level <= LARGEST:
-        raise UsageError(f"{where}: {level:g} is out of range; accepted: {SMALLEST:g} to {LARGEST:g}")
-    if name in REGULARIZERS and not level < (limit := REGULARIZERS.make(name).limit):
-        raise UsageError(f"{where}: must be below {limit:g}, not {level:g}")
-    return level
-
-
-@cache
-def _types() -> dict[str, TypeAdapter]:
-    """Factor -> what reads its levels."""
-    hints = get_type_hints(Cell, include_extras=True)
-    own = {field.name: TypeAdapter(hints[field.name]) for field in fields(Cell) if field.name != "regularizers"}
-    return own | {entry.name: TypeAdapter(Strength) for entry in REGULARIZERS}
-
-
-def _level(cell: Cell, name: str) -> Any:
-    """The cell's level of a factor, named by the study or not."""
-    return cell.strength(name) if name in REGULARIZERS else getattr(cell, name)
-
-
 def _plain(value: Any) -> Any:
     """What Python's callers give in place of lists and numbers: tuples, ranges, numpy's."""
     if isinstance(value, dict):
@@ -245,13 +181,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     return value
-
-
-def _cell(chosen: dict[str, Any]) -> Cell:
-    """A cell from factors; regularizers that are off are left out of it."""
-    strengths = tuple((e.name, chosen[e.name]) for e in REGULARIZERS if chosen.get(e.name))
-    own = {name: level for name, level in chosen.items() if name not in REGULARIZERS}
-    return Cell(**own, regularizers=strengths)
 
 
 def _parsed(text: str) -> Any:
@@ -269,44 +198,14 @@ def _first_complaint(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][:2])
     if first["loc"][0] == "seeds":
-        return f"seeds: give how many, or a list of whole numbers, not {_shown(first['input'])}"
+        return f"seeds: give how many, or a list of whole numbers, not {shown(first['input'])}"
     if first["loc"][0] == "fix" and isinstance(first["input"], list):
         return f"{where}: a fixed factor has one level; compare or tune one that has several"
     if first["loc"][0] in _ROLES and len(first["loc"]) > 2:
-        return f"{where}: a level is a number, a word, true or false, not {_shown(first['input'])}"
+        return f"{where}: a level is a number, a word, true or false, not {shown(first['input'])}"
     if first["type"] == "extra_forbidden":
         return f"unknown key '{where}'{did_you_mean(where, Study.model_fields)}"
-    return f"{where}: {_told(first)}"
-
-
-def _told(error: Any) -> str:
-    message = error["msg"][0].lower() + error["msg"][1:]
-    return f"{message}, not {_shown(error['input'])}"
-
-
-def _shown(given: Any) -> str:
-    """What was given, in a few letters."""
-    try:
-        text = repr(given)
-    except (ValueError, RecursionError):  # Python writes no integer of thousands of digits
-        return f"a {type(given).__name__} that is too long"
-    return text if len(text) < LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
-
-
-def lecture_name(cell: Cell) -> str:
-    """As the lecture names its runs: init-activation-layers-lr-momentum-batch-width-optimizer-nesterov."""
-    short = {name: _shortest(SPECS[name], getattr(cell, name)) for name in ("init", "optimizer")}
-    return (
-        f"{short['init']}-{cell.activation}-{cell.depth}-{cell.lr}-{cell.momentum}-{cell.batch_size}-{cell.width}"
-        f"-{short['optimizer']}-{cell.nesterov}"
-    )
-
-
-def _shortest(catalogue: Catalogue[Any], spec: str) -> str:
-    """The shortest name of a spec without parameters: `he` for `he_normal`."""
-    if spec not in catalogue:
-        return spec
-    return min((spec, *catalogue.entry(spec).aliases), key=len)
+    return f"{where}: {told(first)}"
 
 
 def default_study() -> Study:

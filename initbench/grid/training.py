@@ -16,15 +16,16 @@ from initbench import reference
 from initbench.core.catalogue import did_you_mean
 from initbench.core.cell import Cell
 from initbench.core.errors import UsageError, WorkError
+from initbench.core.records import parameter_count, shape_of
 from initbench.datasets import DATASETS, Data
 from initbench.engine import device as devices
 from initbench.engine.signals import subnormals_flushed
 from initbench.engine.timing import Stopwatch, warm_up
-from initbench.engine.training.network import parameter_count, shape_of
 from initbench.engine.training.trainer import METRICS, Outcome, train
 from initbench.grid import provenance
+from initbench.grid.factors import lecture_name
 from initbench.grid.store import Store
-from initbench.grid.study import Study, lecture_name
+from initbench.grid.study import Study
 from initbench.grid.training_plan import LARGEST_STACK, TrainingPlan, identity, part_name, plan_training, split_of
 from initbench.recipe import REGULARIZERS
 from initbench.recipe.samples import Split, batch_length, held_out, split, steps_of

@@ -14,8 +14,8 @@ from typing import Any
 from initbench.activations import ACTIVATIONS
 from initbench.core.cell import Cell
 from initbench.core.errors import UsageError
+from initbench.core.records import parameter_count, shape_of
 from initbench.datasets import Data
-from initbench.engine.training.network import parameter_count, shape_of
 from initbench.engine.training.trainer import OWN
 from initbench.initializers import INITIALIZERS
 from initbench.recipe import OPTIMIZERS, REGULARIZERS, SCHEDULES

@@ -12,7 +12,7 @@ from typing import Any
 
 from initbench.activations import ACTIVATIONS
 from initbench.core.catalogue import Catalogue, did_you_mean
-from initbench.core.errors import UsageError
+from initbench.core.errors import UsageError, require
 from initbench.core.records import Network
 from initbench.datasets import DATASETS, PREPARATIONS
 from initbench.datasets.inputs import SYNTHETIC, Inputs, SampledInputs
@@ -68,16 +68,16 @@ def resolve(
 ) -> VarianceStudy:
     """The study that these options mean, nothing read yet. Raises `UsageError` for any that cannot be."""
     _require_kinds(locals())
-    _require(seeds >= 1, f"seeds must be at least 1, not {seeds}")
-    _require(seeds <= MOST_SEEDS, f"seeds must be at most {MOST_SEEDS:,}, not {seeds:,}")
-    _require(batch >= 1, f"batch must be at least 1, not {batch}")
-    _require(0 <= bias_variance < math.inf, f"bias variance must be 0 or more, not {bias_variance:g}")
+    require(seeds >= 1, f"seeds must be at least 1, not {seeds}")
+    require(seeds <= MOST_SEEDS, f"seeds must be at most {MOST_SEEDS:,}, not {seeds:,}")
+    require(batch >= 1, f"batch must be at least 1, not {batch}")
+    require(0 <= bias_variance < math.inf, f"bias variance must be 0 or more, not {bias_variance:g}")
     chosen = {"second_moment": input_second_moment, "cosine": input_cosine}
     synthetic = _is_synthetic(input)
     source = _synthetic(input, chosen) if synthetic else _data_set(input, chosen)
     prepared = PREPARATIONS.canonical(normalization)
     shape = _shape(depth, width, widths, None if synthetic else DATASETS.make(input).features)
-    _require(max(shape) <= WIDEST, f"every width must be at most {WIDEST:,}, not {reprlib.repr(max(shape))}")
+    require(max(shape) <= WIDEST, f"every width must be at most {WIDEST:,}, not {reprlib.repr(max(shape))}")
     return VarianceStudy(
         init=_canonical(INITIALIZERS, init),
         activation=_canonical(ACTIVATIONS, activation),
@@ -133,18 +133,18 @@ def _shape(depth: int | None, width: int | None, widths: Sequence[int] | None, f
     """The widths from the input to the last hidden layer. `features` is what the data has, None where it adapts."""
     if widths is None:
         depth, width = DEPTH if depth is None else depth, WIDTH if width is None else width
-        _require(depth >= 1, f"depth must be at least 1, not {depth}")
-        _require(width >= 1, f"width must be at least 1, not {width}")
-        _require(depth <= DEEPEST, f"depth must be at most {DEEPEST}, not {depth}")
+        require(depth >= 1, f"depth must be at least 1, not {depth}")
+        require(width >= 1, f"width must be at least 1, not {width}")
+        require(depth <= DEEPEST, f"depth must be at most {DEEPEST}, not {depth}")
         return (width if features is None else features, *[width] * depth)
-    _require(width is None, "give --width or --widths, not both")
-    _require(len(widths) >= 2, "widths need at least two numbers: the input's and one hidden layer's")
-    _require(min(widths) >= 1, f"every width must be at least 1, not {min(widths)}")
-    _require(
+    require(width is None, "give --width or --widths, not both")
+    require(len(widths) >= 2, "widths need at least two numbers: the input's and one hidden layer's")
+    require(min(widths) >= 1, f"every width must be at least 1, not {min(widths)}")
+    require(
         depth in (None, len(widths) - 1),
         f"{len(widths)} widths make {len(widths) - 1} hidden layers, not the depth {depth} that was given",
     )
-    _require(
+    require(
         features in (None, widths[0]),
         f"the first width is the input's: the data has {features} features, not {widths[0]}",
     )
@@ -182,13 +182,8 @@ _KINDS: dict[str, tuple[Kind, str]] = {
 def _require_kinds(options: dict[str, Any]) -> None:
     for name, value in options.items():
         is_kind, kind = _KINDS[name]
-        _require(is_kind(value), f"{name} must be {kind}, not {reprlib.repr(value)}")
+        require(is_kind(value), f"{name} must be {kind}, not {reprlib.repr(value)}")
 
 
 def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise UsageError(message)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from initbench.core.errors import require
 from initbench.initializers import bases
-from initbench.initializers.catalogue import register, require
+from initbench.initializers.catalogue import register
 from initbench.initializers.record import Initializer
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from initbench.core.errors import require
 from initbench.initializers.bases import EYE, ORTHOGONAL
-from initbench.initializers.catalogue import register, require
+from initbench.initializers.catalogue import register
 from initbench.initializers.record import Initializer
 
 

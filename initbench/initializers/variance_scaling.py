@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from initbench.core.catalogue import did_you_mean
+from initbench.core.errors import require
 from initbench.initializers.bases import BY_DISTRIBUTION
-from initbench.initializers.catalogue import register, require
+from initbench.initializers.catalogue import register
 from initbench.initializers.record import Initializer, Setting
 
 MODES: dict[str, Callable[[Setting], float]] = {

@@ -11,7 +11,7 @@ import torch
 
 from initbench.core.catalogue import Catalogue
 from initbench.core.cell import Cell
-from initbench.core.errors import UsageError
+from initbench.core.errors import require
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def nadam(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, momentum_
 @_register("rmsprop", formula="w -= lr·g/(sqrt(v) + eps), v = alpha·v + (1 - alpha)·g²",
            summary="Step size by a running mean of g².", source="Tieleman & Hinton 2012, lecture 6.5")  # fmt: skip
 def rmsprop(alpha: float = 0.99, eps: float = 1e-8) -> Optimizer:
-    _require(0 <= alpha < 1, f"rmsprop: alpha must be at least 0 and below 1, not {alpha:g}")
+    require(0 <= alpha < 1, f"rmsprop: alpha must be at least 0 and below 1, not {alpha:g}")
     _positive("rmsprop", eps=eps)
     return Optimizer(partial(torch.optim.RMSprop, alpha=alpha, eps=eps), frozenset({"momentum"}))
 
@@ -95,15 +95,10 @@ def adagrad(eps: float = 1e-10) -> Optimizer:
 
 def _betas(name: str, beta1: float, beta2: float) -> tuple[float, float]:
     for key, value in (("beta1", beta1), ("beta2", beta2)):
-        _require(0 <= value < 1, f"{name}: {key} must be at least 0 and below 1, not {value:g}")
+        require(0 <= value < 1, f"{name}: {key} must be at least 0 and below 1, not {value:g}")
     return beta1, beta2
 
 
 def _positive(name: str, **values: float) -> None:
     for key, value in values.items():
-        _require(value > 0, f"{name}: {key} must be above 0, not {value:g}")
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise UsageError(message)
+        require(value > 0, f"{name}: {key} must be above 0, not {value:g}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from torch.nn import functional as F
 
 from initbench.activations import ACTIVATIONS
 from initbench.core.cell import Cell
-from initbench.core.records import Network
+from initbench.core.records import Network, shape_of
 from initbench.engine.training.noise import Noise
 from initbench.initializers import INITIALIZERS
 from initbench.initializers.bases import parameters
@@ -45,11 +44,6 @@ class Normalization:
         moments = (self.mean.flatten(), self.variance.flatten())
         normal = F.batch_norm(channels, *moments, self.scale.flatten(), self.shift.flatten(), training=training)
         return normal.view(batch, models, units).transpose(0, 1)
-
-
-def shape_of(cell: Cell, features: int, classes: int) -> Network:
-    """All layers of the cell's network, the output's too."""
-    return Network((features, *[cell.width] * cell.depth, classes), cell.bias_variance)
 
 
 class StackedMLP:
@@ -142,8 +136,3 @@ def _drawn(cell: Cell, network: Network) -> list[tuple[Tensor, Tensor]]:
     initializer = INITIALIZERS.make(cell.init)
     promises = initializer.promises(ACTIVATIONS.make(cell.activation), network)
     return [parameters(initializer, promise, cell.seed) for promise in promises]
-
-
-def parameter_count(network: Network) -> int:
-    """Weights and biases of one network."""
-    return sum(math.prod((layer.fan_in + 1, layer.fan_out)) for layer in network.layers)
