@@ -120,6 +120,15 @@ def test_early_stopping_and_divergence_leave_neighbours_alone():
     check(*stack)
 
 
+def test_early_stopping_ends_with_the_weights_of_the_curves_least_validation_loss():
+    cell = dataclasses.replace(BASE, record_every=2, lr=0.5, early_stopping=2)
+    (outcome,) = train([cell], prepared(cell))
+    losses = [row["val_loss"] for row in outcome.curves if row["step"] > 0]
+    assert outcome.stopped_at == outcome.curves[-1]["step"] < cell.steps
+    assert outcome.metrics["val_loss"] == pytest.approx(min(losses), rel=1e-12)
+    assert losses.index(min(losses)) == len(losses) - 1 - 2
+
+
 def test_float32_follows_float64_for_a_while():
     cell = dataclasses.replace(BASE, steps=20, activation="tanh")
     coarse, fine = (train([cell], prepared(cell, dtype))[0] for dtype in (torch.float32, torch.float64))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from initbench.core.cell import Cell
 from initbench.engine.timing import Stopwatch, Untimed
+from initbench.engine.training.early_stopping import EarlyStopping
 from initbench.engine.training.measures import LayerRecord, evaluate, one_hot
 from initbench.engine.training.network import StackedMLP
 from initbench.engine.training.noise import Noise
@@ -46,16 +47,6 @@ class Outcome:
     layer_curves: list[Row] = field(default_factory=list)
 
 
-@dataclass(eq=False)
-class _Best:
-    """Early stopping: the best validation loss of each model, and the stack's state at that moment."""
-
-    patience: list[int]
-    losses: list[float]
-    stale: list[int]
-    state: list[Tensor]
-
-
 class Trainer:
     """One stack in training; arguments as for `train`."""
 
@@ -75,9 +66,12 @@ class Trainer:
         self._profile = profile or Untimed(images.device)
         self._outcomes = [Outcome(steps=self._steps) for _ in cells]
         self._diverged_at = torch.zeros(len(cells), dtype=torch.int64, device=images.device)
-        self._regularizers = [(r.spec, r) for r in map(REGULARIZERS.make, (entry.name for entry in REGULARIZERS))
-                              if any(cell.strength(r.spec) for cell in cells)]  # fmt: skip
-        self._best = self._first_best()
+        entries = [REGULARIZERS.make(entry.name) for entry in REGULARIZERS]
+        self._regularizers = [r for r in entries if any(cell.strength(r.spec) for cell in cells)]
+        self._strengths = {
+            r.spec: images.new_tensor([cell.strength(r.spec) for cell in cells]) for r in self._regularizers
+        }
+        self._early = EarlyStopping(cells, self._network.state)
 
     def run(self, watch: Stopwatch) -> list[Outcome]:
         """Train, evaluate; `watch` times the phases ``training`` and ``evaluation``."""
@@ -93,7 +87,7 @@ class Trainer:
                 with watch.lap("evaluation"):
                     if recorded:
                         self._record(step)
-                if self._all_stopped:
+                if self._early.all_stopped:
                     break
         with watch.lap("evaluation"):
             self._finish()
@@ -125,30 +119,26 @@ class Trainer:
         images = train.images[index]
         batch = (images, one_hot(train.labels[index], self._split.classes, images.dtype))
         occasion = Occasion(self._first.order_seed, step, self._split.shape)
-        for name, regularizer in self._regularizers:
+        for regularizer in self._regularizers:
             if regularizer.batches:
-                batch = regularizer.batches(batch, self._first.strength(name), occasion)
+                batch = regularizer.batches(batch, self._first.strength(regularizer.spec), occasion)
         return batch
 
     def _targets(self, targets: Tensor) -> Tensor:
         """Each model's own targets, `batch classes` or `models batch classes`."""
-        for name, regularizer in self._regularizers:
+        for regularizer in self._regularizers:
             if regularizer.targets:
-                targets = regularizer.targets(targets, self._strengths(name)[:, None, None])
+                targets = regularizer.targets(targets, self._strengths[regularizer.spec][:, None, None])
         return targets
 
     def _penalties(self) -> Tensor | float:
         """What is added to each model's loss, `models`."""
         total: Tensor | float = 0.0
-        for name, regularizer in self._regularizers:
+        for regularizer in self._regularizers:
             if regularizer.penalty:
                 sums = [regularizer.penalty(weight).sum(dim=(1, 2)) for weight in self._network.weights]
-                total = total + self._strengths(name) * torch.stack(sums).sum(dim=0)
+                total = total + self._strengths[regularizer.spec] * torch.stack(sums).sum(dim=0)
         return total
-
-    def _strengths(self, name: str) -> Tensor:
-        images = self._split.train.images
-        return torch.tensor([cell.strength(name) for cell in self._cells], dtype=images.dtype, device=images.device)
 
     def _is_recorded(self, step: int) -> bool:
         every = self._first.record_every
@@ -169,54 +159,18 @@ class Trainer:
         if step:
             losses = [row["val_loss"] for row in held]
             self._updates.validated(losses)
-            self._watch(step, losses)
-
-    def _first_best(self) -> _Best | None:
-        if not any(cell.early_stopping for cell in self._cells):
-            return None
-        count = len(self._cells)
-        state = [tensor.detach().clone() for tensor in self._network.state]
-        return _Best([cell.early_stopping for cell in self._cells], [math.inf] * count, [0] * count, state)
-
-    def _watch(self, step: int, losses: Sequence[float]) -> None:
-        """Early stopping: keep what is better; stop what was not for its patience."""
-        if not self._best:
-            return
-        for i, loss in enumerate(losses):
-            if self._stopped(i):
-                continue
-            if loss < self._best.losses[i]:
-                self._best.losses[i], self._best.stale[i] = loss, 0
-                for kept, tensor in zip(self._best.state, self._network.state, strict=True):
-                    kept[i].copy_(tensor[i].detach())
-            else:
-                self._best.stale[i] += 1
-                if 0 < self._best.patience[i] <= self._best.stale[i]:
-                    self._outcomes[i].stopped_at = step
-
-    def _stopped(self, i: int) -> bool:
-        return self._outcomes[i].stopped_at is not None
-
-    @property
-    def _all_stopped(self) -> bool:
-        return self._best is not None and all(map(self._stopped, range(len(self._cells))))
-
-    def _restore(self) -> None:
-        """Put those that early stopping watches back to their best state."""
-        if self._best:
-            for i, patience in enumerate(self._best.patience):
-                if patience and math.isfinite(self._best.losses[i]):
-                    for kept, tensor in zip(self._best.state, self._network.state, strict=True):
-                        tensor.detach()[i].copy_(kept[i])
+            self._early.watch(step, losses)
 
     def _finish(self) -> None:
         """The metrics after training, and who diverged."""
-        self._restore()
+        self._early.restore()
         parts = {"train": self._split.train_sample, "val": self._split.validation, "test": self._split.test}
         for name, samples in parts.items():
             for outcome, row in zip(self._outcomes, self._measure(samples, name), strict=True):
                 outcome.metrics |= row
-        for outcome, step in zip(self._outcomes, self._diverged_at.tolist(), strict=True):
+        stops, diverged = self._early.stopped_at, self._diverged_at.tolist()
+        for outcome, stop, step in zip(self._outcomes, stops, diverged, strict=True):
+            outcome.stopped_at = stop
             if step and (outcome.stopped_at is None or step <= outcome.stopped_at):
                 outcome.diverged_at = step
             elif any(math.isnan(value) for value in outcome.metrics.values()):
