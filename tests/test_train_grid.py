@@ -20,8 +20,11 @@ from initbench.cli import main
 from initbench.core.cell import Cell
 from initbench.core.errors import UsageError
 from initbench.datasets import DATASETS
+from initbench.engine import device as devices
 from initbench.engine.training.trainer import train
+from initbench.engine.tuning import Tuning
 from initbench.grid import training
+from initbench.grid.stacks import ENGINES, Engine
 from initbench.grid.training import prepare, run_training
 from initbench.grid.training_plan import as_trained, plan_training
 from initbench.recipe.samples import split
@@ -71,7 +74,7 @@ def test_what_an_optimizer_does_not_read_is_no_difference():
 
 def test_a_cell_is_the_same_alone_and_in_any_stack(tmp_path, monkeypatch):
     together = ib.run(study(), tmp_path / "together").runs
-    monkeypatch.setitem(training.TOGETHER, "stacked", 1)
+    monkeypatch.setattr(training, "tuned", lambda _: Tuning(stack=1))
     alone = ib.run(study(), tmp_path / "alone").runs
     assert (together.stack_size > 1).any()
     assert (alone.stack_size == 1).all()
@@ -88,21 +91,22 @@ def test_a_stack_of_cells_that_share_no_minibatch_is_refused():
 
 def test_the_question_may_be_edited(tmp_path, monkeypatch):
     ib.run(study(question="What?"), tmp_path)
-    monkeypatch.setitem(training.ENGINES, "stacked", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setitem(ENGINES, "stacked", Engine(lambda *_: pytest.fail("trained again")))
     ib.run(study(question="What else?"), tmp_path)
 
 
 def test_the_same_command_again_trains_nothing(run, monkeypatch):
     first = run("train-grid", *SMALL)
     assert first.exit_code == 0, first.output
-    monkeypatch.setitem(training.ENGINES, "stacked", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setitem(ENGINES, "stacked", Engine(lambda *_: pytest.fail("trained again")))
     again = run("train-grid", *SMALL)
     assert again.output == first.output
 
 
 def test_only_what_is_missing_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "workers", lambda _: 1)
     whole = ib.run(study(), tmp_path / "whole").runs
-    real, trained = training.ENGINES["stacked"], []
+    real, trained = ENGINES["stacked"].train, []
 
     def interrupted(cells, *rest):
         if len(trained) == 2:
@@ -110,14 +114,13 @@ def test_only_what_is_missing_is_trained(tmp_path, monkeypatch):
         trained.append(len(cells))
         return real(cells, *rest)
 
-    monkeypatch.setitem(training.ENGINES, "stacked", interrupted)
+    monkeypatch.setitem(ENGINES, "stacked", Engine(interrupted))
     with pytest.raises(KeyboardInterrupt):
         ib.run(study(), tmp_path / "broken")
     with pytest.raises(UsageError, match="is not finished; the command that began it goes on there"):
         ib.load(tmp_path / "broken").runs  # noqa: B018
-    monkeypatch.setitem(
-        training.ENGINES, "stacked", lambda cells, *rest: trained.append(len(cells)) or real(cells, *rest)
-    )
+    counted = Engine(lambda cells, *rest: trained.append(len(cells)) or real(cells, *rest))
+    monkeypatch.setitem(ENGINES, "stacked", counted)
     resumed = ib.run(study(), tmp_path / "broken").runs
     assert sum(trained) == whole.training_id.nunique()
     pd.testing.assert_frame_equal(untimed(whole), untimed(resumed))
@@ -159,14 +162,14 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path):
 
 def test_running_out_of_memory_halves_the_stack(tmp_path, monkeypatch):
     whole = ib.run(study(), tmp_path / "whole").runs
-    real = training.ENGINES["stacked"]
+    real = ENGINES["stacked"].train
 
     def small(cells, *rest):
         if len(cells) > 2:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
         return real(cells, *rest)
 
-    monkeypatch.setitem(training.ENGINES, "stacked", small)
+    monkeypatch.setitem(ENGINES, "stacked", Engine(small))
     halved = ib.run(study(), tmp_path / "halved").runs
     assert halved.stack_size.max() == 2
     same = [name for name in untimed(whole) if name != "stack_size"]
@@ -177,7 +180,7 @@ def test_a_network_that_no_memory_holds_is_a_row_that_says_so(tmp_path, monkeypa
     def never(*_):
         raise torch.OutOfMemoryError("no")
 
-    monkeypatch.setitem(training.ENGINES, "stacked", never)
+    monkeypatch.setitem(ENGINES, "stacked", Engine(never))
     runs = ib.run(study(), tmp_path / "plain").runs
     assert set(runs.status) == {"failed"}
     assert set(runs.note) == {"out of memory"}
@@ -189,7 +192,7 @@ def test_an_error_of_another_kind_is_not_swallowed(tmp_path, monkeypatch):
     def broken(*_):
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setitem(training.ENGINES, "stacked", broken)
+    monkeypatch.setitem(ENGINES, "stacked", Engine(broken))
     with pytest.raises(RuntimeError, match="shapes differ"):
         ib.run(study(), tmp_path)
 
@@ -386,7 +389,7 @@ def test_a_damaged_table_is_joined_again_from_its_parts(run, monkeypatch):
     first = run("train-grid", *SMALL)
     path = Path("results/digits/runs.parquet")
     path.write_bytes(path.read_bytes()[:100])
-    monkeypatch.setitem(training.ENGINES, "stacked", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setitem(ENGINES, "stacked", Engine(lambda *_: pytest.fail("trained again")))
     assert run("train-grid", *SMALL).output == first.output
 
 

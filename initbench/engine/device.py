@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 
 from initbench.core.errors import UsageError
@@ -33,18 +30,6 @@ def describe(device: torch.device) -> str:
     return f"CPU, {torch.get_num_threads()} threads"
 
 
-WORTH_THREADS = 4e7
-"""Multiply-adds of a step below which one thread is as fast as two: the others would only be waited for, and wherever
-another process shares the cores that wait is long (measured: 9 times as slow)."""
-
-
-@contextmanager
-def threads_for(multiply_adds: float) -> Iterator[None]:
-    """One thread of torch for steps of so little work; all of them as before for others."""
-    before = torch.get_num_threads()
-    if multiply_adds < WORTH_THREADS:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def workers(device: torch.device) -> int:
+    """How many stacks are worth training beside each other there: one a core, or one on a GPU."""
+    return torch.get_num_threads() if device.type == "cpu" else 1

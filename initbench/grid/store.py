@@ -101,15 +101,16 @@ class Store:
             raise UsageError(f"{self.folder} holds {what}; give another folder with --out")
 
     @property
+    def manifest(self) -> dict[str, Any]:
+        """What is told of the run that began these results; nothing where none did."""
+        told = read_manifest(self.folder)
+        return told if told.get("key") == self._key else {}
+
+    @property
     def finished(self) -> bool:
         """Whether this very study's results are all here."""
-        told = read_manifest(self.folder)
-        tables = told.get("tables", [])
-        return (
-            told.get("key") == self._key
-            and bool(tables)
-            and all(is_readable(self.folder / f"{name}.parquet") for name in tables)
-        )
+        tables = self.manifest.get("tables", [])
+        return bool(tables) and all(is_readable(self.folder / f"{name}.parquet") for name in tables)
 
     def has(self, part: str) -> bool:
         """Whether all tables of `part` are here."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,23 +13,23 @@ from typing import Any
 import pandas as pd
 import torch
 
-from initbench import reference
 from initbench.core.catalogue import did_you_mean
-from initbench.core.cell import Cell
 from initbench.core.errors import UsageError, WorkError
-from initbench.core.records import parameter_count, shape_of
 from initbench.datasets import DATASETS, Data
 from initbench.engine import device as devices
-from initbench.engine.signals import subnormals_flushed
 from initbench.engine.timing import Stopwatch, warm_up
-from initbench.engine.training.trainer import METRICS, Outcome, train
+from initbench.engine.training.trainer import METRICS
+from initbench.engine.training.tune import tuned
+from initbench.engine.tuning import UNTUNED, Tuning
 from initbench.grid import provenance
+from initbench.grid.beside import Beside
 from initbench.grid.factors import lecture_name
+from initbench.grid.stacks import ENGINES, Session, trained
 from initbench.grid.store import Store
 from initbench.grid.study import Study
-from initbench.grid.training_plan import LARGEST_STACK, TrainingPlan, identity, part_name, plan_training, split_of
+from initbench.grid.training_plan import TrainingPlan, identity, part_name, plan_training, split_of
 from initbench.recipe import REGULARIZERS
-from initbench.recipe.samples import Split, batch_length, held_out, split, steps_of
+from initbench.recipe.samples import Split, held_out, split, steps_of
 
 Progress = Callable[[int, int], None]
 CURVES = ("curves", "layer_curves")
@@ -46,6 +47,9 @@ class Job:
     plan: TrainingPlan
     device: torch.device
     engine: str = "stacked"
+    tuning: Tuning = UNTUNED
+    workers: int = 1
+    """Stacks that are trained beside each other."""
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -67,10 +71,11 @@ def prepare(
     cells = list(study.cells())
     names = dict.fromkeys(cell.dataset for cell in cells)
     data = {name: DATASETS.make(name).load(data_root, download) for name in names}
-    return Job(study, data, plan_training(cells, data, TOGETHER[engine]), there, engine)
+    workers, tuning = devices.workers(there), tuned(there) if not ENGINES[engine].alone else replace(UNTUNED, stack=1)
+    planned = plan_training(cells, data, tuning.stack, workers)
+    return Job(study, data, planned, there, engine, tuning, workers)
 
 
-@subnormals_flushed()
 def run_training(
     job: Job,
     out: Path,
@@ -91,13 +96,23 @@ def run_training(
     with _neutral(job.device), Store(out, job.study.as_toml(), rests_on, job.tables) as store:
         if store.finished:
             return store
+        job = _as_begun(job, store.manifest)
         told = provenance.Told(job.device)
         sizes = {"cells": len(job.plan.cells), "trainings": job.plan.distinct, "engine": job.engine,
-                 "data": rests_on["data"]}  # fmt: skip
+                 "data": rests_on["data"], "tuning": asdict(job.tuning)}  # fmt: skip
         store.begin({**told.now(), **sizes})
         _train_missing(job, store, profile, progress)
         store.finish(_joined(job, store), {**told.now(), **sizes})
     return store
+
+
+def _as_begun(job: Job, manifest: Mapping[str, Any]) -> Job:
+    """The job with the tuning that an interrupted run began with: the end of a study is as if it had not been."""
+    tuning = Tuning.told(manifest.get("tuning"))
+    if tuning is None or tuning == job.tuning:
+        return job
+    planned = plan_training(job.plan.cells, job.data, tuning.stack, job.workers)
+    return replace(job, tuning=tuning, plan=planned)
 
 
 def _current(device: torch.device) -> AbstractContextManager[object]:
@@ -119,99 +134,26 @@ def _neutral(device: torch.device) -> Iterator[None]:
 
 def _train_missing(job: Job, store: Store, profile: Stopwatch | None, progress: Progress) -> None:
     """Train the stacks that the store lacks; a stack of which a part is there is trained for the rest."""
-    answers: dict[str, int] = {}
-    for training in job.plan.trainings:
-        answers[training] = answers.get(training, 0) + 1
+    answers = Counter(job.plan.trainings)
     there = set(store.read_parts("runs").get("training_id", ()))
-    done = answers.get("", 0)  # the impossible cells
+    done = answers[""] + sum(answers[training] for training in there)  # the impossible cells, and the trained
+    progress(done, len(job.plan.cells))
     open_split = lru_cache(maxsize=1)(lambda *key: _split(job, *key))
+    stacks = ([cell for cell in stack if identity(cell) not in there] for stack in job.plan.stacks)
+    work = ((missing, open_split(*split_of(missing[0]))) for missing in stacks if missing)
     warm_up(job.device)
-    for stack in job.plan.stacks:
-        missing = [cell for cell in stack if identity(cell) not in there]
-        if missing:
-            data = open_split(*split_of(stack[0]))
-            for part, tables in _trained(missing, data, job.engine, profile):
+    with Beside(min(job.workers, len(job.plan.stacks))) as beside:
+        session = Session(devices.describe(job.device), ENGINES[job.engine], profile, job.tuning, beside.halted)
+        for parts in beside.results(lambda item: trained(*item, session), work):
+            for part, tables in parts:
                 store.write_part(part_name(part), {name: tables[name] for name in job.tables})
-        done += sum(answers[identity(cell)] for cell in stack)
-        progress(done, len(job.plan.cells))
+                done += sum(answers[identity(cell)] for cell in part)
+            progress(done, len(job.plan.cells))
 
 
 def _split(job: Job, dataset: str, normalization: str, validation: float, seed: int) -> Split:
     prepared = split(job.data[dataset], normalization, validation, seed)
     return prepared.to(job.device, torch.float32)
-
-
-def _trained(
-    cells: Sequence[Cell], data: Split, engine: str, profile: Stopwatch | None
-) -> list[tuple[Sequence[Cell], dict[str, pd.DataFrame]]]:
-    """The stack's tables; where memory does not hold it, those of its halves."""
-    watch = Stopwatch(data.train.images.device)
-    try:
-        with devices.threads_for(_step_work(cells, data)), watch.lap("stack"):
-            outcomes = ENGINES[engine](cells, data, watch, profile)
-            device = devices.describe(data.train.images.device)
-        return [(cells, _tables(cells, outcomes, watch, device))]
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not _is_memory(error):
-            raise
-    # out of the except: the error's traceback holds the tensors that filled the memory
-    if len(cells) == 1:
-        outcomes = [Outcome("failed", metrics=dict.fromkeys(METRICS, float("nan")))]
-        return [(cells, _tables(cells, outcomes, watch, devices.describe(data.train.images.device), "out of memory"))]
-    middle = len(cells) // 2
-    halves = cells[:middle], cells[middle:]
-    return [part for half in halves for part in _trained(half, data, engine, profile)]
-
-
-def _step_work(cells: Sequence[Cell], data: Split) -> int:
-    """Multiply-adds of one way forward of the stack on a minibatch."""
-    weights = parameter_count(shape_of(cells[0], data.train.images.shape[1], data.classes))
-    return len(cells) * weights * batch_length(cells[0], len(data.train))
-
-
-def _is_memory(error: Exception) -> bool:
-    """Whether it says that memory ran out; torch's allocator on the CPU raises a plain RuntimeError."""
-    told = str(error).lower()
-    return (
-        isinstance(error, torch.OutOfMemoryError | MemoryError)
-        or "can't allocate memory" in told
-        or "out of memory" in told
-    )
-
-
-def _stacked(cells: Sequence[Cell], data: Split, watch: Stopwatch, profile: Stopwatch | None) -> list[Outcome]:
-    return train(cells, data, watch, profile)
-
-
-def _by_reference(cells: Sequence[Cell], data: Split, watch: Stopwatch, _profile: Stopwatch | None) -> list[Outcome]:
-    """One cell by the plain loop; its training and evaluation are timed as one."""
-    (cell,) = cells
-    with watch.lap("training"):
-        found = reference.train(cell, data)
-    metrics = {name: found.pop(name) for name in METRICS}
-    return [Outcome(**found, steps=steps_of(cell, len(data.train)), metrics=metrics)]
-
-
-ENGINES = {"stacked": _stacked, "reference": _by_reference}
-TOGETHER = {"stacked": LARGEST_STACK, "reference": 1}
-"""How many networks each engine trains at once, at most."""
-
-
-def _tables(
-    cells: Sequence[Cell], outcomes: Sequence[Outcome], watch: Stopwatch, device: str, note: str = ""
-) -> dict[str, pd.DataFrame]:
-    """A part: a row per training in `runs`, its curves beside it."""
-    times = {f"{phase}_seconds": watch.seconds(phase) for phase in ("stack", "training", "evaluation")}
-    shared = {"stack_size": len(cells), "seconds": times["stack_seconds"] / len(cells), "device": device}
-    runs, curves, layers = [], [], []
-    for cell, outcome in zip(cells, outcomes, strict=True):
-        who = {"training_id": identity(cell)}
-        about = {"status": outcome.status, "diverged_at": outcome.diverged_at, "stopped_at": outcome.stopped_at}
-        runs.append({**who, **about, "note": note, **outcome.metrics, **times, **shared})
-        curves += [{**who, **row} for row in outcome.curves]
-        layers += [{**who, **row} for row in outcome.layer_curves]
-    whole = pd.DataFrame(runs).astype({"diverged_at": "Int64", "stopped_at": "Int64"})
-    return {"runs": whole, "curves": pd.DataFrame(curves), "layer_curves": pd.DataFrame(layers)}
 
 
 def _joined(job: Job, store: Store) -> dict[str, pd.DataFrame]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from typing import Any
@@ -17,14 +17,15 @@ from initbench.core.errors import UsageError
 from initbench.core.records import parameter_count, shape_of
 from initbench.datasets import Data
 from initbench.engine.training.trainer import OWN
+from initbench.engine.tuning import UNTUNED
 from initbench.initializers import INITIALIZERS
 from initbench.recipe import OPTIMIZERS, REGULARIZERS, SCHEDULES
 from initbench.recipe.samples import batch_length, held_out, steps_of
 
-LARGEST_STACK = 64
-"""Beyond this many networks the optimizer's memory traffic grows and nothing is won."""
+FEWEST = 8
+"""A stack is not split among cores below this many networks: calls would take longer than products."""
 MEMORY = 2**30
-"""Bytes that a stack may take; one network always fits."""
+"""Bytes that the stacks under way may take; one network always fits."""
 COPIES = 6
 """Of the parameters: themselves, two gradients on their way, up to three of the optimizer."""
 
@@ -49,8 +50,10 @@ class TrainingPlan:
         return sum(map(len, self.stacks))
 
 
-def plan_training(cells: Iterable[Cell], data: Mapping[str, Data], most: int = LARGEST_STACK) -> TrainingPlan:
-    """The stacks of `cells`, of at most `most`, on loaded `data` by name of the data set.
+def plan_training(
+    cells: Iterable[Cell], data: Mapping[str, Data], most: int = UNTUNED.stack, workers: int = 1
+) -> TrainingPlan:
+    """The stacks of `cells`, of at most `most`, on loaded `data` by name of the data set; `workers` share them.
 
     Raises `UsageError` if no cell is possible.
     """
@@ -69,7 +72,7 @@ def plan_training(cells: Iterable[Cell], data: Mapping[str, Data], most: int = L
     if not distinct:
         raise UsageError(next(iter(reasons.values()), "the study excludes every cell"))
     impossible = {cell: reasons[as_trained(cell)] for cell, known in zip(cells, ids, strict=True) if not known}
-    return TrainingPlan(cells, tuple(ids), tuple(_stacks(distinct, data, most)), impossible)
+    return TrainingPlan(cells, tuple(ids), tuple(_stacks(distinct, data, most, workers)), impossible)
 
 
 def as_trained(cell: Cell) -> Cell:
@@ -117,16 +120,19 @@ def _refusal(cell: Cell, data: Data) -> str:
     return ""
 
 
-def _stacks(distinct: Iterable[Cell], data: Mapping[str, Data], most: int) -> Iterator[tuple[Cell, ...]]:
+def _stacks(
+    distinct: Collection[Cell], data: Mapping[str, Data], most: int, workers: int
+) -> Iterator[tuple[Cell, ...]]:
     """Trainings that share all but their own, in stacks of about equal size."""
     groups: dict[Cell, list[Cell]] = {}
+    most = min(most, max(FEWEST, -(-len(distinct) // workers)))
     for cell in distinct:
         groups.setdefault(_shared(cell), []).append(cell)
     by_split = sorted(groups.items(), key=lambda item: split_of(item[0]))
     for shared, members in by_split:
         # equal settings beside each other are one group of the optimizer
         members.sort(key=lambda cell: (cell.lr, cell.momentum, cell.nesterov, cell.weight_decay))
-        fit = max(1, min(most, MEMORY // bytes_of(shared, data[shared.dataset])))
+        fit = max(1, min(most, MEMORY // workers // bytes_of(shared, data[shared.dataset])))
         size = -(-len(members) // -(-len(members) // fit))
         yield from (tuple(members[start : start + size]) for start in range(0, len(members), size))
 

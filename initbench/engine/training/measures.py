@@ -7,42 +7,35 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from initbench.engine import statistics
 from initbench.engine.training.network import StackedMLP
 from initbench.recipe.losses import Loss
 from initbench.recipe.samples import Samples
 
-CHUNK = 2**24
-"""Bytes of a layer's activations in evaluation: enough rows for a fast product, few enough for the caches."""
-FEWEST_ROWS = 256
+ROWS = 256
+"""Images that are evaluated at once: enough for a fast product, few enough for the caches."""
 
 
 @torch.no_grad()
 def evaluate(network: StackedMLP, samples: Samples, loss: Loss, classes: int) -> tuple[list[float], list[float]]:
     """Each model's mean loss and accuracy over all of `samples`, exact whatever the chunks; NaN where it diverged."""
     models = len(network.weights[0])
-    widest = max(models * weight.shape[1] for weight in network.weights) * samples.images.element_size()
-    rows = max(FEWEST_ROWS, CHUNK // widest)
     total = torch.zeros(models, dtype=torch.float64, device=samples.images.device)
     right = torch.zeros(models, dtype=torch.int64, device=samples.images.device)
-    for images, labels in zip(samples.images.split(rows), samples.labels.split(rows), strict=True):
+    for images, labels in zip(samples.images.split(ROWS), samples.labels.split(ROWS), strict=True):
         outputs = network(images)
-        total += loss.of(outputs, one_hot(labels, classes, outputs.dtype)).sum(dim=1, dtype=torch.float64)
-        right += (outputs.argmax(dim=2) == labels).sum(dim=1)
-    losses = (total / len(samples)).tolist()
-    shares = (right.double() / len(samples)).tolist()
-    known = [math.isfinite(each) for each in losses]
-    return (
-        [each if here else math.nan for each, here in zip(losses, known, strict=True)],
-        [each if here else math.nan for each, here in zip(shares, known, strict=True)],
-    )
+        losses = loss.of(outputs.transpose(1, 2), one_hot(labels, classes, outputs.dtype))
+        total += losses.sum(dim=1, dtype=torch.float64)
+        right += (outputs.max(dim=1).indices == labels).sum(dim=1)  # argmax is 15 times as slow here
+    means, shares = total / len(samples), right.double() / len(samples)
+    lost = ~means.isfinite()
+    return means.masked_fill(lost, math.nan).tolist(), shares.masked_fill(lost, math.nan).tolist()
 
 
 def one_hot(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
-    """Targets `batch classes`: 1 at the label."""
-    return F.one_hot(labels, classes).to(dtype)
+    """Targets `batch classes`: 1 at the label. In memory as the outputs are, classes first."""
+    return (labels == torch.arange(classes, device=labels.device)[:, None]).to(dtype).t()
 
 
 class LayerRecord:
@@ -56,7 +49,7 @@ class LayerRecord:
     def observe(self, z: Tensor) -> None:
         """The pre-activations of the next hidden layer."""
         activation = self._network.activation
-        a, slope = activation.value_and_slope(z.detach())
+        a, slope = activation.value_and_slope(z.detach().transpose(1, 2))
         self._hidden.append(
             {"a_second_moment": statistics.mean_square(a.double()), **statistics.flatness(slope, activation.steepest)}
         )

@@ -1,4 +1,8 @@
-"""A stack of MLPs as one set of tensors: parameters `models ...`, one input for all of them."""
+"""A stack of MLPs as one set of tensors: parameters `models ...`, one input for all of them.
+
+Signals are `models units batch`, units first: then both products of a layer, W h and grad h', read and write memory in
+order, which makes them a quarter faster.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,14 @@ from torch.nn import functional as F
 from initbench.activations import ACTIVATIONS
 from initbench.core.cell import Cell
 from initbench.core.records import Network, shape_of
+from initbench.engine.products import Routine, routine
 from initbench.engine.training.noise import Noise
+from initbench.engine.tuning import UNTUNED, Tuning
 from initbench.initializers import INITIALIZERS
 from initbench.initializers.bases import parameters
 
 Observer = Callable[[Tensor], None]
-"""Called with the pre-activations of each hidden layer, `models batch units`."""
+"""Called with the pre-activations of each hidden layer, `models units batch`."""
 
 
 @dataclass
@@ -38,12 +44,11 @@ class Normalization:
         return cls(ones.clone().requires_grad_(), zeros.clone().requires_grad_(), zeros, ones)
 
     def __call__(self, z: Tensor, training: bool) -> Tensor:
-        """`models batch units` normalized over the batch, or in evaluation by the running moments."""
-        models, batch, units = z.shape
-        channels = z.transpose(0, 1).reshape(batch, models * units)
+        """`models units batch` normalized over the batch, or in evaluation by the running moments."""
         moments = (self.mean.flatten(), self.variance.flatten())
+        channels = z.flatten(0, 1)[None]
         normal = F.batch_norm(channels, *moments, self.scale.flatten(), self.shift.flatten(), training=training)
-        return normal.view(batch, models, units).transpose(0, 1)
+        return normal.view_as(z)
 
 
 class StackedMLP:
@@ -53,7 +58,8 @@ class StackedMLP:
     equal. Output: W h + b.
     """
 
-    def __init__(self, cells: Sequence[Cell], features: int, classes: int, device: torch.device, dtype: torch.dtype):
+    def __init__(self, cells: Sequence[Cell], features: int, classes: int, device: torch.device, dtype: torch.dtype,
+                 tuning: Tuning = UNTUNED):  # fmt: skip
         first = cells[0]
         self.residual = first.residual
         self.activation = ACTIVATIONS.make(first.activation)
@@ -68,16 +74,18 @@ class StackedMLP:
             self.weights.append(weight.requires_grad_())
             self.biases.append(bias.requires_grad_())
         self._memory = torch.empty_like(self.weights[0])
+        self._training = routine(tuning.forward, tuning.gradient, self._memory)
+        self._evaluation = routine(tuning.evaluation, tuning.gradient, self._memory)
         if first.batch_norm:
             self.normalizations = [
                 Normalization.fresh(len(cells), first.width, self.weights[0]) for _ in range(first.depth)
             ]
 
-    def _linear(self, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """W h + b, `models batch fan_out`, of each model's own `h` or of one that they share."""
+    def _linear(self, h: Tensor, weight: Tensor, bias: Tensor, training: bool) -> Tensor:
+        """W h + b, `models fan_out batch`, of each model's own `h` or of one that they share."""
         if h.dim() == 3:
-            return torch.baddbmm(bias[:, None], h, weight.transpose(1, 2))
-        return _SharedInput.apply(weight, bias, h, self._memory)
+            return torch.baddbmm(bias[:, :, None], weight, h)
+        return _SharedInput.apply(weight, bias, h, self._memory, self._training if training else self._evaluation)
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -91,10 +99,10 @@ class StackedMLP:
         return [*self.parameters, *(tensor for norm in self.normalizations for tensor in (norm.mean, norm.variance))]
 
     def __call__(self, images: Tensor, noise: Noise | None = None, observe: Observer | None = None) -> Tensor:
-        """Outputs `models batch classes` for `batch features`; `noise` is None in evaluation."""
+        """Outputs `models classes batch` for `batch features`; `noise` is None in evaluation."""
         h = images
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            z = self._linear(h, weight, bias)
+            z = self._linear(h, weight, bias, training=noise is not None)
             if number == len(self.weights) - 1:
                 return z
             if self.normalizations:
@@ -111,24 +119,23 @@ class StackedMLP:
 
 
 class _SharedInput(torch.autograd.Function):
-    """W x + b of all models for one `x`, `batch fan_in`, as one large product: -> `models batch fan_out`.
+    """W x + b of all models for one `x`, `batch features` -> `models fan_out batch`.
 
     The gradient of W, by far the largest tensor of a step, is written into `memory` each time: to allocate it anew
     costs as much as to compute it.
     """
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, bias: Tensor, x: Tensor, memory: Tensor) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, bias: Tensor, x: Tensor, memory: Tensor, routine: Routine) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.memory = memory
-        return F.linear(x, weight.flatten(0, 1), bias.flatten()).view(len(x), *bias.shape).transpose(0, 1)
+        ctx.memory, ctx.gradient = memory, routine.gradient
+        return routine.forward(weight, bias, x)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         (x,), (gradient,) = ctx.saved_tensors, gradients
-        units_first = gradient.transpose(1, 2).contiguous()
-        torch.bmm(units_first, x.expand(len(gradient), *x.shape), out=ctx.memory)
-        return ctx.memory, gradient.sum(dim=1), None, None
+        ctx.gradient(gradient, x, ctx.memory)
+        return ctx.memory, gradient.sum(dim=2), None, None, None
 
 
 def _drawn(cell: Cell, network: Network) -> list[tuple[Tensor, Tensor]]:

@@ -44,22 +44,22 @@ class Noise:
         )
 
     def on_units(self, number: int, a: Tensor) -> Tensor:
-        """Activations of hidden layer `number` (from 0), `models batch units`, after dropout and its like."""
+        """Activations of hidden layer `number` (from 0), `models units batch`, after dropout and its like."""
         for source in self._units:
-            a = a * source.factor(self._uniform(source.name, number, a.shape[1], a.shape[2]), source.strengths)
+            a = a * source.factor(self._uniform(source.name, number, a.shape[2], a.shape[1]), source.strengths)
         return a
 
     def on_branch(self, number: int, a: Tensor) -> Tensor:
         """A residual branch after stochastic depth and its like, whose strength grows with the layer."""
         share = (number + 1) / self._depth
         for source in self._branches:
-            a = a * source.factor(self._uniform(source.name, number, a.shape[1], 1), source.strengths * share)
+            a = a * source.factor(self._uniform(source.name, number, a.shape[2], 1), source.strengths * share)
         return a
 
     def _uniform(self, name: str, number: int, batch: int, units: int) -> Tensor:
-        """`models batch units`, equal for equal seeds."""
+        """`models units batch`, equal for equal seeds."""
         drawn = {seed: uniform(name, seed, self.step, number, batch, units) for seed in dict.fromkeys(self._seeds)}
-        return torch.stack([drawn[seed] for seed in self._seeds]).to(self._device, self._dtype)
+        return torch.stack([drawn[seed].t() for seed in self._seeds]).to(self._device, self._dtype)
 
 
 def uniform(name: str, seed: int, step: int, number: int, batch: int, units: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 
 import torch
@@ -17,6 +17,7 @@ from initbench.engine.training.measures import LayerRecord, evaluate, one_hot
 from initbench.engine.training.network import StackedMLP
 from initbench.engine.training.noise import Noise
 from initbench.engine.training.updates import Updates
+from initbench.engine.tuning import UNTUNED, Tuning
 from initbench.recipe import LOSSES, REGULARIZERS
 from initbench.recipe.regularizers import Batch, Occasion
 from initbench.recipe.samples import Samples, Split, batch_length, minibatches, steps_of
@@ -27,6 +28,7 @@ OWN = frozenset({"init", "lr", "momentum", "nesterov", "weight_decay", "clip_nor
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
 
 Row = dict[str, float]
+Halted = Callable[[], bool]
 
 
 @dataclass
@@ -50,7 +52,9 @@ class Outcome:
 class Trainer:
     """One stack in training; arguments as for `train`."""
 
-    def __init__(self, cells: Sequence[Cell], split: Split, profile: Stopwatch | None = None) -> None:
+    def __init__(
+        self, cells: Sequence[Cell], split: Split, profile: Stopwatch | None, tuning: Tuning, halted: Halted
+    ) -> None:
         images = split.train.images
         self._cells, self._split = cells, split
         self._first = cells[0]
@@ -58,12 +62,13 @@ class Trainer:
             if _shared(cell) != _shared(self._first):
                 raise ValueError(f"a stack's cells must agree in all but {', '.join(sorted(OWN))}: {cell}")
         self._steps = steps_of(self._first, len(images))
-        self._network = StackedMLP(cells, images.shape[1], split.classes, images.device, images.dtype)
+        self._network = StackedMLP(cells, images.shape[1], split.classes, images.device, images.dtype, tuning)
         self._parameters = self._network.parameters
         self._updates = Updates(cells, self._parameters, self._steps)
         self._noise = Noise(cells, images.device, images.dtype)
         self._loss = LOSSES.make(self._first.loss)
         self._profile = profile or Untimed(images.device)
+        self._halted = halted
         self._outcomes = [Outcome(steps=self._steps) for _ in cells]
         self._diverged_at = torch.zeros(len(cells), dtype=torch.int64, device=images.device)
         entries = [REGULARIZERS.make(entry.name) for entry in REGULARIZERS]
@@ -81,6 +86,8 @@ class Trainer:
         batches = minibatches(len(self._split.train), size, self._first.order_seed)
         with torch.enable_grad():
             for step, index in enumerate(itertools.islice(batches, self._steps), start=1):
+                if self._halted():
+                    raise KeyboardInterrupt
                 recorded = self._is_recorded(step)
                 with watch.lap("training"):
                     self._update(step, index, recorded)
@@ -102,7 +109,7 @@ class Trainer:
         self._noise.step = step
         with lap("forward"):
             outputs = self._network(images, self._noise, record.observe if record else None)
-            losses = self._loss.of(outputs, self._targets(targets)).mean(dim=1)
+            losses = self._loss.of(outputs.transpose(1, 2), self._targets(targets)).mean(dim=1)
         with lap("backward"):
             gradients = torch.autograd.grad((losses + self._penalties()).sum(), self._parameters)
         with lap("optimizer"):
@@ -198,11 +205,17 @@ def _until(outcome: Outcome, rows: list[Row]) -> list[Row]:
 
 
 def train(
-    cells: Sequence[Cell], split: Split, watch: Stopwatch | None = None, profile: Stopwatch | None = None
+    cells: Sequence[Cell],
+    split: Split,
+    watch: Stopwatch | None = None,
+    profile: Stopwatch | None = None,
+    tuning: Tuning = UNTUNED,
+    halted: Halted = lambda: False,
 ) -> list[Outcome]:
     """The outcomes of `cells`, trained as one stack. They agree in all fields but `OWN`.
 
     `split` is on the device and in the dtype to train in; `watch` times training and evaluation, `profile` the phases
-    of each update.
+    of each update; `tuning` chooses routines that are equal but for rounding. Raises `KeyboardInterrupt`
+    before the next update once `halted` says so.
     """
-    return Trainer(cells, split, profile).run(watch or Untimed(split.train.images.device))
+    return Trainer(cells, split, profile, tuning, halted).run(watch or Untimed(split.train.images.device))
