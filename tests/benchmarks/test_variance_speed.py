@@ -1,9 +1,11 @@
 """How fast a default `initbench variance` is, beside what a user would write instead."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.utils.benchmark
-from torch import nn
+import yardsticks
 
 from initbench.engine.signals import Signals, product
 from initbench.grid.plan import plan
@@ -14,20 +16,7 @@ CPU = torch.device("cpu")
 DEPTH, WIDTH, BATCH = 20, 512, 128
 
 
-def plain_loop(init=nn.init.kaiming_normal_, activation=nn.ReLU):
-    """One network, one seed, two variances: z forward and the gradient at z backward, by hooks."""
-    layers: list[nn.Module] = []
-    for _ in range(DEPTH):
-        linear = nn.Linear(WIDTH, WIDTH, bias=False)
-        init(linear.weight)
-        layers += [linear, activation()]
-    found = []
-    for layer in layers[::2]:
-        layer.register_forward_hook(lambda _module, _inputs, z: found.append(float(z.detach().var())))
-        layer.register_full_backward_hook(lambda _module, _inputs, grad: found.append(float(grad[0].var())))
-    a = nn.Sequential(*layers)(torch.randn(BATCH, WIDTH, requires_grad=True))
-    (a * torch.randn_like(a)).sum().backward()
-    assert len(found) == 2 * DEPTH
+plain_loop = partial(yardsticks.propagation, DEPTH, WIDTH, BATCH)
 
 
 def test_one_seed_of_the_default_study_beside_a_plain_loop(beside):
