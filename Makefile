@@ -2,11 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+REPEATS ?= 10
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench bench-compare bench-baseline clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "make %-6s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "make %-14s %s\n", $$1, $$2}'
 
 demo: $(INSTALLED)  ## set up, run `initbench variance --depth 20` on embedded input, say where the figures are
 	$(BIN)/initbench variance --depth 20
@@ -21,6 +22,12 @@ lint: $(INSTALLED)  ## ruff and mypy
 
 bench: $(INSTALLED)  ## speed, as ratios to yardsticks measured beside
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+
+bench-compare: $(INSTALLED)  ## fail if a path is slower than results/benchmarks/baseline.json by more than noise
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.gate compare
+
+bench-baseline: $(INSTALLED)  ## measure that baseline anew, on a quiet machine (REPEATS=10, 1.5 minutes each)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.gate renew --repeats $(REPEATS)
 
 clean:  ## remove the environment and all caches (not results/ and reports/)
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -1,0 +1,121 @@
+"""The gate: `compare` fails where a workload got slower than its baseline, `renew` measures the baseline anew.
+
+PYTHONPATH=tests python -m benchmarks.gate compare
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import pandas as pd
+from benchmarks import history, rule
+from benchmarks.measure import ROOT, BadInput, checked, commit, fresh_of, measure, read_json
+
+from initbench.core.files import write_text, write_whole
+
+HERE = ROOT / "results" / "benchmarks"
+AGAIN = 2
+"""How often what looks worse is measured again; the median of all decides."""
+FORMATS = {"ratio": "{:.3f}", "baseline": "{:.3f}", "change": "{:+.1%}", "allowance": "{:.1%}"}
+
+baseline_option = click.option("--baseline", "path", type=click.Path(path_type=Path), default=HERE / "baseline.json")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main():
+    """Keep the speed there."""
+
+
+@main.command()
+@baseline_option
+@click.option("--fresh", type=click.Path(path_type=Path), help="Judge this JSON of pytest-benchmark, measure nothing.")
+@click.option("--out", type=click.Path(path_type=Path), default=HERE, help="Folder for the table and the history.")
+def compare(path, fresh, out):
+    """Measure, and exit with 1 if a workload is missing or worse than its baseline by more than noise."""
+    baseline = checked(rule.Baseline, read_json(path), path)
+    found = fresh_of(read_json(fresh), fresh) if fresh else measure()
+    ratios = {name: [ratio] for name, ratio in found.ratios.items()}
+    table = rule.judge(baseline, ratios, found.machine)
+    if (doubtful := names(table, "worse")) and not fresh:
+        click.echo(f"Looks worse, measured {AGAIN} times more: {', '.join(doubtful)}")
+        for _ in range(AGAIN):
+            for name, ratio in measure(doubtful).ratios.items():
+                ratios[name].append(ratio)
+        table = rule.judge(baseline, ratios, found.machine)
+    keep(table, baseline, found, out)
+    tell(table, baseline, found, out)
+    raise SystemExit(1 if names(table, "worse", "missing") else 0)
+
+
+@main.command()
+@baseline_option
+@click.option("--repeats", type=click.IntRange(3), default=10, show_default=True, help="Processes, one after another.")
+def renew(path, repeats):
+    """Measure the baseline anew on this machine and write it; exits with 1 where it is too noisy to be of use."""
+    runs = []
+    for number in range(1, repeats + 1):
+        runs.append(measure())
+        click.echo(f"{number} of {repeats}: " + ", ".join(f"{n} {ratio:.3f}" for n, ratio in runs[-1].ratios.items()))
+    if len({frozenset(run.ratios) for run in runs}) > 1:
+        raise BadInput("the repeats did not measure the same workloads; nothing is written")
+    workloads = {name: {"ratios": [run.ratios[name] for run in runs]} for name in runs[0].ratios}
+    told = {"date": now(), "commit": commit(), "machine": runs[0].machine.model_dump(), "versions": runs[0].versions,
+            "workloads": workloads}  # fmt: skip
+    baseline = checked(rule.Baseline, told, "the measurement")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, baseline.model_dump_json(indent=2) + "\n")
+    noisy = [name for name, known in baseline.workloads.items() if known.allowance > rule.BLIND]
+    for name in noisy:
+        allowance = baseline.workloads[name].allowance
+        click.echo(f"{name} is too noisy: it may fall by {allowance:.0%}; renew on a quieter machine")
+    raise SystemExit(bool(noisy))
+
+
+def keep(table, baseline, found, out):
+    """Write the table, and the history with its plot."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "comparison.csv", table.to_csv(index=False, float_format="%.6g"))
+    when = {"date": now(), "commit": commit(), **found.machine.model_dump()}
+    whole = history.remember(out / "history.csv", table, **when)
+    drawn = history.summary(whole, baseline)
+    if len(drawn):
+        figure = history.draw(drawn)
+        write_whole(out / "history.png", lambda path: figure.savefig(path, format="png", dpi=150))
+
+
+def tell(table, baseline, found, out):
+    """Print the table, and in a line each what has to be known beside it."""
+    shown = table.astype(object)
+    for name, form in FORMATS.items():
+        shown[name] = [form.format(value) if pd.notna(value) else "" for value in table[name]]
+    click.echo(f"\n{shown.to_string(index=False)}\n")
+    if found.machine != baseline.machine:
+        there, here = (f"{m.cpu}, {m.cores} cores" for m in (baseline.machine, found.machine))
+        click.echo(f"Another machine than the baseline's: allowances are doubled ({here}; baseline: {there}).")
+    others = [f"{name} {found.versions.get(name, 'none')} (baseline: {version})"
+              for name, version in baseline.versions.items() if found.versions.get(name) != version]  # fmt: skip
+    if others:
+        click.echo(f"Other versions than the baseline's: {', '.join(others)}.")
+    for verdict, meaning in {
+        "new": "not in the baseline, and so not judged (make bench-baseline)",
+        "better": "faster than the baseline: renew it, or the gain may be lost unseen (make bench-baseline)",
+        "missing": "in the baseline and not measured",
+        "worse": "slower than the baseline by more than noise",
+    }.items():
+        for name in names(table, verdict):
+            click.echo(f"{verdict.upper()}: {name}: {meaning}")
+    click.echo(f"Table: {out / 'comparison.csv'}; history: {out / 'history.csv'}, {out / 'history.png'}")
+
+
+def names(table, *verdicts):
+    """The workloads that got one of these verdicts."""
+    return table.loc[table["verdict"].isin(verdicts), "workload"].tolist()
+
+
+def now():
+    """This second, in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""When a ratio is worse than its baseline: by more than repeated runs of one commit differ from each other."""
+
+import math
+import statistics
+from typing import Annotated
+
+import pandas as pd
+from annotated_types import Gt, Lt
+from pydantic import BaseModel, Field, computed_field
+from scipy.stats import t as student
+
+FLOOR = 0.05
+"""A ratio may always fall by this share: repeats of one hour know nothing of the next one."""
+FALSE_ALARM = 0.001
+"""Chance that one measurement of an unchanged workload looks worse; it is then measured twice more."""
+OTHER_MACHINE = 2.0
+"""How much wider the allowance is (in logarithms) on a machine that is not the baseline's."""
+BLIND = 0.15
+"""An allowance from which on a quarter's slowdown, a fall by 0.2, might slip through."""
+
+Ratio = Annotated[float, Gt(0), Lt(math.inf)]
+
+
+class Machine(BaseModel):
+    """What ratios depend on little, but do."""
+
+    cpu: str
+    cores: int
+
+
+class Workload(BaseModel):
+    """One workload's ratios in repeated runs of one commit, each run a process of its own."""
+
+    ratios: list[Ratio] = Field(min_length=3)
+
+    @computed_field
+    @property
+    def ratio(self) -> float:
+        """Their median."""
+        return statistics.median(self.ratios)
+
+    @computed_field
+    @property
+    def noise(self) -> float:
+        """The standard deviation of their logarithms, from the median absolute deviation: a bad second is no noise."""
+        logs = [math.log(ratio) for ratio in self.ratios]
+        middle = statistics.median(logs)
+        return 1.4826 * statistics.median(abs(log - middle) for log in logs)
+
+    @computed_field
+    @property
+    def allowance(self) -> float:
+        """The share by which one more ratio may fall: Student's prediction bound of the logarithms, or `FLOOR`."""
+        n = len(self.ratios)
+        bound = student.ppf(1 - FALSE_ALARM, n - 1) * self.noise * math.sqrt(1 + 1 / n)
+        return max(FLOOR, 1 - math.exp(-bound))
+
+
+class Baseline(BaseModel):
+    """What results/benchmarks/baseline.json holds."""
+
+    date: str
+    commit: str
+    machine: Machine
+    versions: dict[str, str]
+    workloads: dict[str, Workload] = Field(min_length=1)
+
+
+class Fresh(BaseModel):
+    """What one process measured."""
+
+    ratios: dict[str, Ratio]
+    machine: Machine
+    versions: dict[str, str]
+
+
+def judge(baseline: Baseline, ratios: dict[str, list[float]], machine: Machine) -> pd.DataFrame:
+    """A row per workload: its ratio (the median where it was measured more than once), the baseline's, the verdict.
+
+    `change` is their quotient less 1. Verdicts: ok, better and worse (by more than the allowance), missing (from
+    `ratios`, which is as bad as worse), new (to the baseline).
+    """
+    wider = 1.0 if machine == baseline.machine else OTHER_MACHINE
+    rows = []
+    for name in dict.fromkeys([*baseline.workloads, *ratios]):
+        known, found = baseline.workloads.get(name), ratios.get(name, [])
+        ours, theirs = statistics.median(found) if found else math.nan, known.ratio if known else math.nan
+        allowance = 1 - (1 - known.allowance) ** wider if known else math.nan
+        rows.append({"workload": name, "ratio": ours, "baseline": theirs, "change": ours / theirs - 1,
+                     "allowance": allowance, "measured": len(found),
+                     "verdict": _verdict(ours, theirs, allowance)})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _verdict(ours: float, theirs: float, allowance: float) -> str:
+    if math.isnan(ours):
+        return "missing"
+    if math.isnan(theirs):
+        return "new"
+    if ours < theirs * (1 - allowance):
+        return "worse"
+    return "better" if ours * (1 - allowance) > theirs else "ok"
