@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -85,13 +84,7 @@ class LayerDraw:
 
 def draw_weights(basis: Basis, network: Network, seed: int, device: torch.device) -> list[LayerDraw]:
     """The unit draws of all layers, float32: drawn on the CPU, so the same on every device and whoever asks."""
-
-    # torch draws on one thread; layers have generators of their own, so that several can be drawn at once
-    threads = torch.get_num_threads()
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        weights = list(pool.map(lambda layer: basis.weights(layer, seed), network.layers))
-    torch.set_num_threads(threads)
-    return [_realized(weight.to(device)) for weight in weights]
+    return [_realized(basis.weights(layer, seed).to(device)) for layer in network.layers]
 
 
 def _realized(weight: Tensor) -> LayerDraw:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,19 +14,22 @@ from torch import Tensor
 
 from initbench.activations import ACTIVATIONS
 from initbench.core.errors import UsageError
-from initbench.core.records import InputMoments
+from initbench.core.records import InputMoments, Network
 from initbench.datasets.inputs import Inputs
+from initbench.engine import device as devices
 from initbench.engine.propagate import propagate
 from initbench.engine.signals import subnormals_flushed
-from initbench.engine.stack import Stack, draw_weights
-from initbench.grid.plan import Plan
+from initbench.engine.stack import Draws, LayerDraw, Source, Stack, draw_weights
+from initbench.grid.beside import Beside
+from initbench.grid.plan import Plan, Planned
 from initbench.grid.variance_study import VarianceStudy
-from initbench.initializers import INITIALIZERS
+from initbench.initializers import INITIALIZERS, Basis
 from initbench.theory.laws import LAWS
 from initbench.theory.laws import predict as predict_law
 from initbench.theory.rows import PREDICTED
 
 Progress = Callable[[int], None]
+Rows = list[dict[str, Any]]
 
 LAYERS = ("init", "activation", "seed", "layer", "fan_in", "fan_out", "weight_variance", "z_second_moment", "z_mean",
           "z_variance", "z_variance_batch", "z_variance_units", "a_second_moment", "a_mean", "a_variance",
@@ -63,7 +66,6 @@ def predictions(study: VarianceStudy, moments: InputMoments, laws: str | Sequenc
     return pd.DataFrame(rows, columns=list(PREDICTIONS))
 
 
-@subnormals_flushed()
 def measure(
     plan: Plan, inputs: Inputs, seeds: range, device: torch.device, progress: Progress = lambda _: None
 ) -> dict[str, pd.DataFrame]:
@@ -75,24 +77,40 @@ def measure(
     batches = {seed: inputs.batch(seed, study.batch, study.widths[0]).to(device) for seed in seeds}
     layers: list[dict[str, Any]] = []
     shapes: list[dict[str, Any]] = []
-    for held, stacks in plan.rounds(seeds):
-        draws = {(basis.name, seed): draw_weights(basis, study.network, seed, device) for basis, seed in held}
-        for stack, answers in ((planned.stack, planned.answers) for planned in stacks):
-            seen = Histograms(stack)
-            for number, rows in enumerate(propagate(stack, draws, batches, seen)):
-                for init, activation in answers[number]:
-                    who = {"init": init, "activation": activation}
-                    seed = stack.members[number].seed
-                    layers += [{**who, "seed": seed, **asdict(layer), "layer": layer.index, **row}
-                               for layer, row in zip(study.network.layers, rows, strict=True)]  # fmt: skip
-                    shapes += [{**who, **row} for row in seen.rows(number)]
-            progress(len(answers))
+    rounds = list(plan.rounds(seeds))
+    with Beside(min(devices.workers(device), max(len(stacks) for _, stacks in rounds))) as beside:
+        for held, stacks in rounds:
+            draws = dict(beside.results(lambda draw: _drawn(*draw, study.network, device), held))
+            for networks, found, seen in beside.results(partial(_measured, draws=draws, inputs=batches), stacks):
+                layers += found
+                shapes += seen
+                progress(networks)
     order = {pairing: place for place, pairing in enumerate(study.pairings)}
     layers.sort(key=lambda row: (order[row["init"], row["activation"]], row["seed"], row["layer"]))
+    shapes.sort(key=lambda row: order[row["init"], row["activation"]])
     return {
         "layers": pd.DataFrame(layers, columns=list(LAYERS)),
         "histograms": pd.DataFrame(shapes, columns=list(HISTOGRAMS)),
     }
+
+
+def _drawn(basis: Basis, seed: int, network: Network, device: torch.device) -> tuple[Source, Sequence[LayerDraw]]:
+    return (basis.name, seed), draw_weights(basis, network, seed, device)
+
+
+@subnormals_flushed()
+def _measured(planned: Planned, draws: Draws, inputs: Mapping[int, Tensor]) -> tuple[int, Rows, Rows]:
+    """A stack's number of networks, and its rows of `layers` and of `histograms`."""
+    stack, layers, shapes = planned.stack, [], []
+    seen = Histograms(stack)
+    for number, rows in enumerate(propagate(stack, draws, inputs, seen)):
+        for init, activation in planned.answers[number]:
+            who = {"init": init, "activation": activation}
+            seed = stack.members[number].seed
+            layers += [{**who, "seed": seed, **asdict(layer), "layer": layer.index, **row}
+                       for layer, row in zip(stack.network.layers, rows, strict=True)]  # fmt: skip
+            shapes += [{**who, **row} for row in seen.rows(number)]
+    return len(stack.members), layers, shapes
 
 
 class Histograms:

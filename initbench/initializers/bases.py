@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -80,9 +81,17 @@ BY_DISTRIBUTION = {"normal": NORMAL, "uniform": UNIFORM, "truncated_normal": TRU
 """The words that `variance_scaling` accepts."""
 
 
-def parameters(initializer: Initializer, promise: Promise, seed: int) -> tuple[Tensor, Tensor]:
-    """Weights `fan_out fan_in` and biases `fan_out` of one layer as promised, float32 on the CPU."""
-    weight = initializer.basis.weights(promise.layer, seed) * (promise.variance + promise.mean**2) ** 0.5
+UnitDraw = Callable[[Basis, Layer, int], Tensor]
+
+
+def parameters(
+    initializer: Initializer, promise: Promise, seed: int, unit_draw: UnitDraw = Basis.weights
+) -> tuple[Tensor, Tensor]:
+    """Weights `fan_out fan_in` and biases `fan_out` of one layer as promised, float32 on the CPU.
+
+    `unit_draw` gives the basis's weights of a layer for a seed: who draws for many networks may remember them.
+    """
+    weight = unit_draw(initializer.basis, promise.layer, seed) * (promise.variance + promise.mean**2) ** 0.5
     if promise.bias_variance == 0:
         return weight, torch.zeros(promise.layer.fan_out, **DRAWN)
     return weight, (initializer.bias_basis or NORMAL).biases(promise.layer, seed) * promise.bias_variance**0.5

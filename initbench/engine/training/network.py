@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -20,8 +21,8 @@ from initbench.core.records import Network, shape_of
 from initbench.engine.products import Routine, routine
 from initbench.engine.training.noise import Noise
 from initbench.engine.tuning import UNTUNED, Tuning
-from initbench.initializers import INITIALIZERS
-from initbench.initializers.bases import parameters
+from initbench.initializers import INITIALIZERS, Basis
+from initbench.initializers.bases import UnitDraw, parameters
 
 Observer = Callable[[Tensor], None]
 """Called with the pre-activations of each hidden layer, `models units batch`."""
@@ -68,7 +69,8 @@ class StackedMLP:
         self.biases: list[Tensor] = []
         """Of each layer, `models fan_out`."""
         self.normalizations: list[Normalization] = []
-        drawn = [_drawn(cell, shape_of(cell, features, classes)) for cell in cells]
+        remembered = cache(Basis.weights)  # networks that differ by scale or learning rate share a draw
+        drawn = [_drawn(cell, shape_of(cell, features, classes), remembered) for cell in cells]
         for layer in zip(*drawn, strict=True):
             weight, bias = (torch.stack(parts).to(device, dtype) for parts in zip(*layer, strict=True))
             self.weights.append(weight.requires_grad_())
@@ -138,8 +140,8 @@ class _SharedInput(torch.autograd.Function):
         return ctx.memory, gradient.sum(dim=2), None, None, None
 
 
-def _drawn(cell: Cell, network: Network) -> list[tuple[Tensor, Tensor]]:
+def _drawn(cell: Cell, network: Network, unit_draw: UnitDraw) -> list[tuple[Tensor, Tensor]]:
     """Weights and biases of all layers. The output layer is initialized as if the activation followed it, too."""
     initializer = INITIALIZERS.make(cell.init)
     promises = initializer.promises(ACTIVATIONS.make(cell.activation), network)
-    return [parameters(initializer, promise, cell.seed) for promise in promises]
+    return [parameters(initializer, promise, cell.seed, unit_draw) for promise in promises]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 
 import torch
@@ -25,6 +25,8 @@ from initbench.recipe.samples import Samples, Split, batch_length, minibatches, 
 OWN = frozenset({"init", "lr", "momentum", "nesterov", "weight_decay", "clip_norm", "early_stopping", "seed",
                  "bias_variance"})  # fmt: skip
 """Fields of a cell that networks of one stack may differ in, beside the strengths of most regularizers."""
+GATHERED = 2048
+"""Images that are fetched at once for the next updates."""
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
 
 Row = dict[str, float]
@@ -82,15 +84,14 @@ class Trainer:
         """Train, evaluate; `watch` times the phases ``training`` and ``evaluation``."""
         with watch.lap("evaluation"):
             self._record(0)
-        size = batch_length(self._first, len(self._split.train))
-        batches = minibatches(len(self._split.train), size, self._first.order_seed)
+        batches = self._minibatches()
         with torch.enable_grad():
-            for step, index in enumerate(itertools.islice(batches, self._steps), start=1):
+            for step in range(1, self._steps + 1):
                 if self._halted():
                     raise KeyboardInterrupt
                 recorded = self._is_recorded(step)
                 with watch.lap("training"):
-                    self._update(step, index, recorded)
+                    self._update(step, batches, recorded)
                 with watch.lap("evaluation"):
                     if recorded:
                         self._record(step)
@@ -100,11 +101,11 @@ class Trainer:
             self._finish()
         return self._outcomes
 
-    def _update(self, step: int, index: Tensor, recorded: bool) -> None:
-        """One step of all models on one minibatch."""
+    def _update(self, step: int, batches: Iterator[Batch], recorded: bool) -> None:
+        """One step of all models on the next minibatch."""
         lap = self._profile.lap
         with lap("data"):
-            images, targets = self._batch(step, index)
+            images, targets = self._regularized(step, next(batches))
         record = LayerRecord(self._network) if recorded else None
         self._noise.step = step
         with lap("forward"):
@@ -120,11 +121,20 @@ class Trainer:
             for outcome, rows in zip(self._outcomes, record.rows(gradients), strict=True):
                 outcome.layer_curves += [{"step": step, "layer": layer, **row} for layer, row in enumerate(rows, 1)]
 
-    def _batch(self, step: int, index: Tensor) -> Batch:
-        """The minibatch that all models share: images `batch features`, targets `batch classes`."""
-        train, index = self._split.train, index.to(self._split.train.images.device)
-        images = train.images[index]
-        batch = (images, one_hot(train.labels[index], self._split.classes, images.dtype))
+    def _minibatches(self) -> Iterator[Batch]:
+        """What all models see, update by update: images `batch features`, targets `batch classes`."""
+        train = self._split.train
+        size = batch_length(self._first, len(train))
+        indices = itertools.islice(minibatches(len(train), size, self._first.order_seed), self._steps)
+        while several := list(itertools.islice(indices, max(1, GATHERED // size))):
+            # many rows in one call: one by one, calls and cold memory take longer than the copying
+            index, sizes = torch.cat(several).to(train.images.device), list(map(len, several))
+            images, labels = train.images[index], train.labels[index]
+            targets = one_hot(labels, self._split.classes, images.dtype)
+            yield from zip(images.split(sizes), targets.split(sizes), strict=True)
+
+    def _regularized(self, step: int, batch: Batch) -> Batch:
+        """The minibatch as cutout and its like change it."""
         occasion = Occasion(self._first.order_seed, step, self._split.shape)
         for regularizer in self._regularizers:
             if regularizer.batches:

@@ -1,0 +1,57 @@
+"""Work in several threads: all of it, as soon as it is made, never more than asked; halted when the caller leaves."""
+
+import threading
+import time
+
+import pytest
+import torch
+
+from initbench.grid.beside import Beside
+
+
+def test_everything_is_made_once():
+    with Beside(3) as beside:
+        assert sorted(beside.results(lambda number: number**2, range(50))) == [number**2 for number in range(50)]
+
+
+def test_items_are_taken_only_when_a_thread_is_free():
+    taken, most = [], []
+
+    def items():
+        for number in range(20):
+            taken.append(number)
+            yield number
+
+    with Beside(2) as beside:
+        for made, _ in enumerate(beside.results(lambda number: number, items()), start=1):
+            most.append(len(taken) - made)
+    assert max(most) <= 2
+
+
+def test_threads_share_torchs_threads_and_give_them_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(6)
+    try:
+        with Beside(3) as beside:
+            assert set(beside.results(lambda _: torch.get_num_threads(), range(6))) == {2}
+        assert torch.get_num_threads() == 6
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_error_comes_to_the_caller_and_halts_the_others():
+    with Beside(2) as beside:
+        started = threading.Event()
+
+        def work(number):
+            if number == 0:
+                started.wait(10)
+                raise ZeroDivisionError
+            started.set()
+            while not beside.halted():
+                time.sleep(0.001)
+
+        with pytest.raises(ZeroDivisionError):
+            list(beside.results(work, range(2)))
+        assert not beside.halted()
+    assert beside.halted()
