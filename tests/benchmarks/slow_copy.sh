@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The proof that the gate closes: a clone of this repository in which functions take a quarter longer, by a busy wait.
 #
-#     tests/benchmarks/slow_copy.sh FOLDER FILE NAME...    # /tmp/slow initbench/engine/training/trainer.py Trainer.run
+#     tests/benchmarks/slow_copy.sh FOLDER FILE NAME...    # /tmp/slow initbench/engine/training/trainer.py train
 set -euo pipefail
 folder=$1 file=$2
 shift 2
