@@ -1,4 +1,4 @@
-"""The routines for the product of a stack's first layers are equal but for rounding; where one cannot be, another is."""
+"""Routines for the product of a stack's first layers are equal but for rounding; where one cannot be, another is."""
 
 import pytest
 import torch
