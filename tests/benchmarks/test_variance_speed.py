@@ -59,6 +59,21 @@ def _rate(work, operations):
     return operations / timer.blocked_autorange(min_run_time=0.2).median
 
 
+def test_one_seed_of_the_default_study_beside_its_multiply_adds(beside):
+    """Ratio: the floor (products forward and backward, Gram matrices, at the best product's rate) over the whole study.
+
+    Wanted: 1/1.4. Networks that must be run again in float64 count once, as if float32 had done.
+    """
+    study = resolve()
+    planned, inputs = plan(study), open_inputs(study)
+    networks = planned.size // study.seeds
+    work = networks * DEPTH * (2 * BATCH * WIDTH**2 + 2 * BATCH**2 * WIDTH)
+    product, multiply_adds = yardsticks.best_product()
+    products = round(work / multiply_adds)
+    beside(lambda: measure(planned, inputs, range(1, 2), CPU), lambda: [product() for _ in range(products)],
+           per_work=work, per_yardstick=products * multiply_adds)  # fmt: skip
+
+
 def test_theory_of_all_default_pairings_beside_a_plain_loop(beside):
     """Ratio: how many plain loops (one network, one seed) the whole theory would pay for, inverted."""
     study = resolve()
