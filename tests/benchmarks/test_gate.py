@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 import torch
 import yardsticks
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from initbench.analysis import report, verdicts
@@ -53,11 +54,12 @@ MODELS = 32
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """For torch and for Arrow."""
+    """For torch, for numpy and for Arrow."""
     before = torch.get_num_threads(), pa.cpu_count()
     torch.set_num_threads(1)
     pa.set_cpu_count(1)
-    yield
+    with threadpool_limits(1):
+        yield
     torch.set_num_threads(before[0])
     pa.set_cpu_count(before[1])
 

@@ -110,26 +110,29 @@ def bookkeeping(folder, files=100):
     assert joined["status"].eq("done").all()
 
 
-def quadrature(recursions=300, depth=8, points=100):
-    """Mean-field recursions of tanh and ReLU by plain Gauss-Hermite, one and two dimensions, and by autograd."""
-    abscissa, weight = np.polynomial.hermite_e.hermegauss(points)
-    weight = weight / weight.sum()
-    plane = weight[:, None] * weight
+def quadrature(recursions=28, depth=8, points=330):
+    """Mean-field recursions of tanh and ReLU by plain Gauss-Legendre, in one dimension and in two, and by autograd.
+
+    Large arrays that are made and dropped, and many small ones.
+    """
+    abscissa, weight = np.polynomial.legendre.leggauss(points)
+    x = 8 * abscissa
+    weight = 8 * weight * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
     for number in range(recursions):
         phi = np.tanh if number % 2 else lambda z: np.maximum(z, 0.0)
         scale, q, c = 1 + number / recursions, 1.0, 0.5
         for _ in range(depth):
-            deviation = np.sqrt(q)
-            u = deviation * abscissa[:, None] * np.ones(points)
-            v = deviation * (c * abscissa[:, None] + np.sqrt(1 - c**2) * abscissa)
-            density = np.exp(-(np.sort(v, axis=-1) ** 2) / 2) * plane
-            z = torch.tensor(deviation * abscissa, requires_grad=True)
+            deviation, spread = np.sqrt(q), np.sqrt(1 - c**2)
+            v = np.sort(deviation * (c * x[:, None] + spread * x), axis=-1)
+            inner = np.where(v > 0, phi(v), 0.0) * np.exp(-((v / deviation - c * x[:, None]) ** 2) / 2 / spread**2)
+            product = float((phi(deviation * x)[:, None] * inner * weight).sum())
+            z = torch.tensor(deviation * x, requires_grad=True)
             (slope,) = torch.autograd.grad(torch.tanh(z).sum(), z)
-            total = float((phi(u) * phi(v) * plane).sum())
-            q_next = scale * float((phi(deviation * abscissa) ** 2 * weight).sum())
-            c = float(np.clip(scale * total / q_next, -0.99, 0.99))
-            q = q_next
-            assert np.isfinite(density.sum() + (slope.numpy() ** 2 * weight).sum())
+            for sample in np.linspace(0.5, 1.5, 40):
+                moments = np.broadcast_to(sample * q, (10,)) * np.ones(10)
+                assert np.isfinite(moments.mean() + moments.var() + (slope.numpy() ** 2 * weight).sum())
+            q = scale * float((phi(deviation * x) ** 2 * weight).sum())
+            c = float(np.clip(product / q, -0.9, 0.9))
 
 
 def million_rows():
