@@ -1,5 +1,6 @@
 """Grids of training: exactly once, resumable, every cell as if it were alone; the commands as a user meets them."""
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -7,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from initbench.engine import device as devices
 from initbench.engine.training.trainer import train
 from initbench.engine.tuning import Tuning
 from initbench.grid import training
+from initbench.grid.estimate import estimate
 from initbench.grid.stacks import ENGINES, Engine
 from initbench.grid.training import prepare, run_training
 from initbench.grid.training_plan import as_trained, plan_training
@@ -302,6 +305,31 @@ def test_the_reference_engine_gives_the_same_table(tmp_path):
     assert (set(plain.engine), set(plain.stack_size)) == ({"reference"}, {1})
     columns = ["cell_id", "status", "train_loss", "val_loss", "test_loss"]
     pd.testing.assert_frame_equal(stacked[columns], plain[columns], rtol=1e-4)
+
+
+def test_every_stack_is_trained_with_its_device_current(tmp_path, monkeypatch):
+    """A thread has a current CUDA device of its own, and events are recorded there."""
+    inside = threading.local()
+
+    @contextlib.contextmanager
+    def current(device):
+        inside.device = device
+        yield
+        del inside.device
+
+    real, seen = ENGINES["stacked"].train, []
+    noted = Engine(lambda *given: seen.append(getattr(inside, "device", None)) or real(*given))
+    monkeypatch.setattr(training, "_current", current)
+    monkeypatch.setitem(ENGINES, "stacked", noted)
+    run_training(prepare(study(), device="cpu"), tmp_path)
+    assert len(seen) > 1
+    assert set(seen) == {torch.device("cpu")}
+
+
+def test_the_estimate_counts_the_stacks_that_are_under_way_together():
+    job = prepare(study(fix={"steps": 10, "width": 3000}), device="cpu")
+    one, two = (estimate(dataclasses.replace(job, workers=workers))["memory"] for workers in (1, 2))
+    assert float(two.split()[1]) > float(one.split()[1])
 
 
 def test_dry_run_tells_and_writes_nothing(run, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -49,12 +50,10 @@ def kept(measure: Callable[[], Tuning]) -> Tuning:
     if known := Tuning.told(told.get(machine())):
         return known
     found = measure()
-    try:
+    text = json.dumps({**told, machine(): asdict(found)}, indent=2) + "\n"
+    with contextlib.suppress(OSError):  # where nothing can be written, it is measured again next time
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({**told, machine(): asdict(found)}, indent=2) + "\n"
         write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    except OSError:
-        pass  # a home that cannot be written: measured again next time
     return found
 
 

@@ -27,14 +27,15 @@ def estimate(job: Job) -> dict[str, str]:
     steps = sum(_steps(stack[0], job.data[stack[0].dataset]) for stack in plan.stacks)
     seconds = work / (EFFICIENCY * _rate(job.device)) + steps * STEP_OVERHEAD
     data = sum(4 * sum(t.numel() for t in (d.train_images, d.test_images)) for d in job.data.values())
-    largest = max(len(stack) * bytes_of(stack[0], job.data[stack[0].dataset]) for stack in plan.stacks)
+    sizes = sorted(len(stack) * bytes_of(stack[0], job.data[stack[0].dataset]) for stack in plan.stacks)
+    together = sum(sizes[-job.workers :])
     refused = f" ({len(plan.impossible):,} impossible)" if plan.impossible else ""
     return {
         "cells": f"{len(plan.cells):,}{refused}",
         "trainings": f"{plan.distinct:,} distinct",
         "stacks": f"{len(plan.stacks):,} of up to {max(map(len, plan.stacks))} networks",
         "time": f"about {_rounded(seconds)}",
-        "memory": f"about {(2 * data + largest) / 2**30 + 0.5:.1f} GiB",
+        "memory": f"about {(2 * data + together) / 2**30 + 0.5:.1f} GiB",
         "disk": f"about {max(1, round(disk_of(plan) / 2**20))} MiB",
     }
 

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from initbench.core.catalogue import did_you_mean
+from initbench.core.cell import Cell
 from initbench.core.errors import UsageError, WorkError
 from initbench.datasets import DATASETS, Data
 from initbench.engine import device as devices
@@ -24,7 +25,7 @@ from initbench.engine.tuning import UNTUNED, Tuning
 from initbench.grid import provenance
 from initbench.grid.beside import Beside
 from initbench.grid.factors import lecture_name
-from initbench.grid.stacks import ENGINES, Session, trained
+from initbench.grid.stacks import ENGINES, Part, Session, trained
 from initbench.grid.store import Store
 from initbench.grid.study import Study
 from initbench.grid.training_plan import TrainingPlan, identity, part_name, plan_training, split_of
@@ -126,7 +127,7 @@ def _neutral(device: torch.device) -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        with torch.inference_mode(False), torch.autocast(device.type, enabled=False), _current(device):
+        with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
             yield
     finally:
         torch.set_float32_matmul_precision(before)
@@ -144,7 +145,12 @@ def _train_missing(job: Job, store: Store, profile: Stopwatch | None, progress: 
     warm_up(job.device)
     with Beside(min(job.workers, len(job.plan.stacks))) as beside:
         session = Session(devices.describe(job.device), ENGINES[job.engine], profile, job.tuning, beside.halted)
-        for parts in beside.results(lambda item: trained(*item, session), work):
+
+        def in_thread(item: tuple[list[Cell], Split]) -> list[Part]:
+            with _current(job.device):  # each thread has a current device of its own
+                return trained(*item, session)
+
+        for parts in beside.results(in_thread, work):
             for part, tables in parts:
                 store.write_part(part_name(part), {name: tables[name] for name in job.tables})
                 done += sum(answers[identity(cell)] for cell in part)

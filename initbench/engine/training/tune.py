@@ -18,6 +18,7 @@ import torch
 from initbench.core.cell import Cell
 from initbench.engine import products, tuning
 from initbench.engine.timing import Stopwatch
+from initbench.engine.training.measures import ROWS
 from initbench.engine.training.trainer import train
 from initbench.engine.tuning import Tuning
 from initbench.recipe.samples import Samples, Split
@@ -25,7 +26,7 @@ from initbench.recipe.samples import Samples, Split
 CPU = torch.device("cpu")
 CELL = Cell(depth=1, width=100, activation="relu", optimizer="adam", lr=1e-3, batch_size=64, steps=12)
 """The cell of reference, for a dozen updates."""
-FEATURES, CLASSES, EVALUATED = 784, 10, 256
+FEATURES, CLASSES = 784, 10
 STACKS = (8, 16, 24, 32, 48, 64)
 """Sizes that are tried: with fewer, calls take longer than products; with more, memory cannot keep up."""
 ON_A_GPU = Tuning(stack=256)
@@ -58,7 +59,7 @@ def _routines(clock: Clock) -> Tuning:
     models, units = Tuning().stack, CELL.width
     weight, bias = torch.full((models, units, FEATURES), 0.5), torch.zeros(models, units)
     delta, out = torch.ones(models, units, CELL.batch_size), torch.empty(models, units, FEATURES)
-    few, many = torch.ones(CELL.batch_size, FEATURES), torch.ones(EVALUATED, FEATURES)
+    few, many = torch.ones(CELL.batch_size, FEATURES), torch.ones(ROWS, FEATURES)
     return Tuning(
         forward=fastest(_seconds(lambda routine: routine.forward(weight, bias, few), clock)),
         gradient=fastest(_seconds(lambda routine: routine.gradient(delta, few, out), clock)),
