@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -151,7 +152,10 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_table(tmp_path, moment):
 
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path):
     command = [sys.executable, "-m", "initbench", "train-grid", "--out", tmp_path / "out"]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # a shell's background job inherits that Ctrl-C is ignored; a user's terminal does not
+    listening = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = subprocess.Popen(command, **pipes, preexec_fn=listening)
     while not list(tmp_path.glob("out/parts/*.parquet")) and running.poll() is None:
         time.sleep(0.01)
     running.send_signal(signal.SIGINT)
