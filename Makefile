@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-REPEATS ?= 10
+REPEATS ?= 5
 
 .PHONY: help demo test lint bench bench-compare bench-baseline clean
 
@@ -26,7 +26,7 @@ bench: $(INSTALLED)  ## speed, as ratios to yardsticks measured beside
 bench-compare: $(INSTALLED)  ## fail if a path is slower than results/benchmarks/baseline.json by more than noise
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.gate compare
 
-bench-baseline: $(INSTALLED)  ## measure that baseline anew, on a quiet machine (REPEATS=10, 1.5 minutes each)
+bench-baseline: $(INSTALLED)  ## measure that baseline anew, on a quiet machine (REPEATS=5, 2 to 4 minutes each)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.gate renew --repeats $(REPEATS)
 
 clean:  ## remove the environment and all caches (not results/ and reports/)

@@ -1,5 +1,6 @@
 """The gate on speed: when it fails, what it says. Nothing is timed here."""
 
+import contextlib
 import json
 import math
 
@@ -157,6 +158,44 @@ def test_what_looks_worse_is_measured_twice_more_and_the_median_decides(tmp_path
     done = CliRunner().invoke(gate.main, ["compare", *options])
     assert done.exit_code == code, done.output
     assert asked == [[], ["stack"], ["stack"]]
+
+
+@pytest.mark.parametrize(
+    ("there", "code"),
+    [([3.0, 3.1, 2.9, 3.0, 3.05], 1),  # the baseline's commit is as fast as ever: ours is slower
+     ([2.4, 2.5, 2.3, 2.4, 2.45], 0),  # it is as slow here as ours: the machine is
+     ([2.4, 3.0, 2.0, 4.0, 2.4], 0)],  # slower by 11 %, and nothing is sure
+)  # fmt: skip
+def test_what_looks_slower_is_measured_in_turns_with_the_baselines_commit(tmp_path, monkeypatch, there, code):
+    asked, theirs = [], iter(there)
+
+    @contextlib.contextmanager
+    def checked_out(commit):
+        assert commit == "abc"
+        yield tmp_path
+
+    def measured(which=(), root=None):
+        asked.append((list(which), root))
+        ratios = {"stack": next(theirs)} if root else {**MEDIANS, "stack": 2.4}
+        return rule.Fresh(ratios=ratios, machine=HERE, versions={"torch": "2"})
+
+    monkeypatch.setattr(gate, "checked_out", checked_out)
+    monkeypatch.setattr(gate, "measure", measured)
+    (tmp_path / "baseline.json").write_text(json.dumps(baseline_told()))
+    options = [f"--baseline={tmp_path / 'baseline.json'}", f"--out={tmp_path}"]
+    done = CliRunner().invoke(gate.main, ["compare", *options])
+    assert done.exit_code == code, done.output
+    assert "measured beside abc 5 times: stack" in done.output
+    assert asked == [([], None), *[(["stack"], None), (["stack"], tmp_path)] * 5]
+    assert pd.read_csv(tmp_path / "comparison.csv")["verdict"].tolist() == ["worse" if code else "ok", "ok"]
+
+
+def test_a_commit_is_checked_out_for_a_while():
+    with measure.checked_out(measure.commit().removesuffix("+")) as there:
+        assert (there / "initbench/__init__.py").is_file()
+    assert not there.exists()
+    with measure.checked_out("no-such-commit") as there:
+        assert there is None
 
 
 def test_a_baseline_is_renewed_from_repeats_and_judges_at_once(tmp_path, monkeypatch, compare):

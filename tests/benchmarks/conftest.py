@@ -3,7 +3,6 @@
 import gc
 import os
 import platform
-import statistics
 import sys
 import time
 from importlib.metadata import version
@@ -20,26 +19,27 @@ PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "seabo
 def beside(benchmark):
     """Time `work` and `yardstick` in turn, record how often `work` would fit into `yardstick`, and return that.
 
-    Each `work` stands between two yardsticks and is held against their mean, and the median of the turns is kept:
-    whatever slows the machine for a while slows both sides of a turn.
+    Of each side the shortest turn is kept: neighbours on the machine only ever add time, and between many short turns
+    there is a moment without them. The range is that of single turns, each between two yardsticks.
     """
 
     def compare(work, yardstick, per_work=1.0, per_yardstick=1.0, turns=5):
-        ratios, before = [], seconds(yardstick)
+        ratios, ours, theirs, before = [], [], [], seconds(yardstick)
 
         def turn():
             nonlocal before
-            ours, after = seconds(work), seconds(yardstick)
-            ratios.append((before + after) / 2 / per_yardstick / (ours / per_work))
+            ours.append(seconds(work) / per_work)
+            after = seconds(yardstick)
+            theirs.append(after / per_yardstick)
+            ratios.append((before + after) / 2 / per_yardstick / ours[-1])
             before = after
 
         gc.collect()
         gc.freeze()  # what other benchmarks left is not to be looked through again
         benchmark.pedantic(turn, rounds=turns, warmup_rounds=1)
         gc.unfreeze()
-        kept = ratios[1:]  # without the warm-up
-        benchmark.extra_info["ratio"] = statistics.median(kept)
-        benchmark.extra_info["ratio_range"] = (min(kept), max(kept))
+        benchmark.extra_info["ratio"] = min(theirs[1:]) / min(ours[1:])  # without the warm-up
+        benchmark.extra_info["ratio_range"] = (min(ratios[1:]), max(ratios[1:]))
         return benchmark.extra_info["ratio"]
 
     return compare
@@ -77,7 +77,7 @@ def pytest_terminal_summary(terminalreporter, config):
     session = getattr(config, "_benchmarksession", None)
     told = [bench for bench in getattr(session, "benchmarks", ()) if "ratio" in bench.extra_info]
     if told:
-        terminalreporter.section("ratios: yardstick / ours, median of the turns (lowest to highest)")
+        terminalreporter.section("ratios: yardstick / ours, shortest turns (single turns, lowest to highest)")
     for bench in told:
         low, high = bench.extra_info["ratio_range"]
         terminalreporter.write_line(f"{bench.extra_info['ratio']:8.2f}  ({low:.2f} to {high:.2f})  {bench.name}")

@@ -1,10 +1,12 @@
 """The gate's workloads, measured in a process of their own."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,21 +26,42 @@ class BadInput(click.ClickException):
     exit_code = 2
 
 
-def measure(names: Iterable[str] = ()) -> Fresh:
-    """Ratios of the workloads with these names, of all if none is given; raises `BadInput` where one cannot run."""
+def measure(names: Iterable[str] = (), root: Path = ROOT) -> Fresh:
+    """Ratios of the workloads with these names, of all if none is given; raises `BadInput` where one cannot run.
+
+    `root` is the checkout whose initbench and workloads are measured.
+    """
     which = [f"{WORKLOADS}::test_{name}" for name in names] or [WORKLOADS]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fresh.json"
         options = ["--benchmark-only", f"--benchmark-json={path}", "-q", "-p", "no:cacheprovider"]
         command = [sys.executable, "-m", "pytest", *which, *options]  # -m: the initbench of this folder comes first
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        environment = {**os.environ, "PYTHONPATH": str(root / "tests")}
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
         if done.returncode:
             click.echo(done.stdout[-4000:] + done.stderr[-2000:], err=True)
             raise BadInput(f"{WORKLOADS} cannot be measured: pytest ended with {done.returncode}")
         told = read_json(path)
-    if not Path(told["machine_info"]["initbench"]).is_relative_to(ROOT):
-        raise BadInput(f"another initbench was measured: {told['machine_info']['initbench']}, not that of {ROOT}")
+    if not Path(told["machine_info"]["initbench"]).is_relative_to(root):
+        raise BadInput(f"another initbench was measured: {told['machine_info']['initbench']}, not that of {root}")
     return fresh_of(told, WORKLOADS)
+
+
+@contextmanager
+def checked_out(commit: str) -> Iterator[Path | None]:
+    """The files of `commit` in a folder for a while; None where this checkout does not hold it."""
+    with tempfile.TemporaryDirectory() as folder:
+        there = Path(folder).resolve() / "checkout"
+        git = ["git", "-C", str(ROOT), "worktree"]
+        try:
+            made = subprocess.run([*git, "add", "--detach", str(there), commit], capture_output=True)
+        except OSError:
+            made = None
+        try:
+            yield there if made and made.returncode == 0 else None
+        finally:
+            if made:
+                subprocess.run([*git, "remove", "--force", str(there)], capture_output=True)
 
 
 def fresh_of(told: dict[str, Any], source: object) -> Fresh:

@@ -8,11 +8,18 @@ import pandas as pd
 from annotated_types import Gt, Lt
 from pydantic import BaseModel, Field, computed_field
 from scipy.stats import t as student
+from scipy.stats import ttest_1samp
 
 FLOOR = 0.05
 """A ratio may always fall by this share: repeats of one hour know nothing of the next one."""
+DOUBT = 0.08
+"""A ratio lower by this share is looked at again, beside the baseline's own commit on this very machine."""
+PAIRS = 5
+"""How often the two are then measured, in turns."""
+CERTAIN = 0.01
+"""The p-value of those pairs below which the workload is called worse."""
 FALSE_ALARM = 0.001
-"""Chance that one measurement of an unchanged workload looks worse; it is then measured twice more."""
+"""Where the baseline's commit is not at hand: the chance that an unchanged workload, measured once, looks worse."""
 OTHER_MACHINE = 2.0
 """How much wider the allowance is (in logarithms) on a machine that is not the baseline's."""
 BLIND = 0.15
@@ -90,6 +97,26 @@ def judge(baseline: Baseline, ratios: dict[str, list[float]], machine: Machine) 
                      "allowance": allowance, "measured": len(found),
                      "verdict": _verdict(ours, theirs, allowance)})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def doubtful(table: pd.DataFrame) -> list[str]:
+    """The workloads of a judged table that have to be measured again."""
+    return table.loc[(table["change"] < -DOUBT) | (table["verdict"] == "worse"), "workload"].tolist()
+
+
+def settle(table: pd.DataFrame, pairs: dict[str, list[float]]) -> pd.DataFrame:
+    """The table with the verdicts of `pairs`: a workload's ratios here, each over the baseline's commit's beside it.
+
+    Worse is what is slower by more than `FLOOR` on the average of the logarithms, and surely slower by Student's test.
+    """
+    settled = table.set_index("workload")
+    for name, quotients in pairs.items():
+        logs = [math.log(quotient) for quotient in quotients]
+        change = math.expm1(statistics.mean(logs))
+        sure = ttest_1samp(logs, 0, alternative="less").pvalue < CERTAIN
+        settled.loc[name, ["change", "allowance", "measured"]] = change, FLOOR, len(logs)
+        settled.loc[name, "verdict"] = "worse" if change < -FLOOR and sure else "ok"
+    return settled.reset_index()
 
 
 def _verdict(ours: float, theirs: float, allowance: float) -> str:

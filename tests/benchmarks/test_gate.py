@@ -85,7 +85,7 @@ def test_propagation(beside):
     planned, inputs = plan(study), open_inputs(study)
     yardstick = partial(yardsticks.propagation, len(study.network.layers), study.widths[0], study.batch)
     beside(lambda: measure(planned, inputs, range(1, 2), CPU), repeated(yardstick, 4),
-           per_work=12, per_yardstick=4, turns=7)  # fmt: skip
+           per_work=12, per_yardstick=4, turns=9)  # fmt: skip
 
 
 @pytest.mark.parametrize("shape", SHAPES)
