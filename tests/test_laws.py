@@ -18,6 +18,7 @@ from initbench.theory.rows import PREDICTED
 
 LAW_NAMES = [entry.name for entry in LAWS]
 NAMES = [entry.name for entry in ACTIVATIONS]
+INFINITE = [name for name in LAW_NAMES if name != "finite_width"]
 TAPERED = (30, 20, 45, 10)
 ONE = InputMoments()
 EXACT = 1e-12
@@ -68,7 +69,7 @@ def test_every_law_is_glorots_where_the_network_is_linear(law):
         np.testing.assert_allclose(column(rows, "grad_a_second_moment"), [*backward, 1], rtol=EXACT)
         np.testing.assert_allclose(column(rows, "chi")[:-1], [m * variance(n, m) for n, m in fans[1:]], rtol=EXACT)
         np.testing.assert_allclose(column(rows, "z_cosine"), 0.25, rtol=EXACT)
-        np.testing.assert_allclose(column(rows, "a_mean"), 0, atol=0)
+        np.testing.assert_allclose(column(rows, "a_mean"), 0, atol=1e-15)
         assert math.isnan(rows[-1]["chi"])
         assert {row["note"] for row in rows} == {""}
 
@@ -117,7 +118,7 @@ def test_normal_at_depth_400_is_true_up_to_the_last_layer_that_float64_holds():
     assert rows[0]["note"] == "beyond float64: grad_z_second_moment, grad_a_second_moment"
 
 
-@pytest.mark.parametrize("law", LAW_NAMES)
+@pytest.mark.parametrize("law", INFINITE)
 def test_several_input_second_moments_average(law):
     """Each sample goes its own way; over the whole batch the means' spread adds to the variance."""
     values = (0.3, 1.0, 4.0)

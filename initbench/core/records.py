@@ -57,8 +57,16 @@ class InputMoments:
     second_moment: tuple[float, ...] = (1.0,)
     """One value where all inputs have the same, else a sample of them: theory maps each and averages."""
     cosine: float = 0.0
+    cosine_variance: float = 0.0
+    """Of the cosines of a batch's pairs; of Gaussian features it follows from their number."""
     gaussian: bool = True
     """Whether features are i.i.d. Gaussian: what a deterministic initializer's theory rests on."""
+    batch: int = 1
+    """How many inputs are averaged over: what the spread of a batch's mean rests on."""
+
+    def over_batch(self, variance: Real) -> float:
+        """Of the mean over the batch, given `fixed same pair`: variances of one input's, covariance of two inputs'."""
+        return float(variance[1] / self.batch + (1 - 1 / self.batch) * variance[2])
 
 
 @dataclass(frozen=True)
@@ -72,8 +80,15 @@ class Promise:
     """E[w]."""
     bias_variance: float = 0.0
     coupling: str = "independent"
-    """How entries hang together: ``independent`` (also orthogonal: the same mean-field map), ``shared`` (all equal)
-    or ``diagonal`` (w_ij = 0 unless i = j)."""
+    """How entries hang together: ``independent``, ``orthogonal`` (the same mean-field map), ``shared`` (all equal) or
+    ``diagonal`` (w_ij = 0 unless i = j)."""
+    excess_kurtosis: float = 0.0
+    """E[w⁴] / E[w²]² - 3: 0 for a Gaussian."""
+
+    @property
+    def random(self) -> bool:
+        """Whether weights are drawn, or all 0: what a law of averages is about."""
+        return self.coupling in ("independent", "orthogonal") or self.mean == 0
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class GaussianInputs:
 
     def moments(self, seeds: int, size: int) -> InputMoments:
         """The distribution's own, not the draws'."""
-        return InputMoments((self.second_moment,), self.cosine)
+        return InputMoments((self.second_moment,), self.cosine, batch=size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ class SampledInputs:
         if len(squares) > GROUPS:
             # each length stands in the list GROUPS times, so that it falls apart into groups of one size
             squares = squares.sort().values.repeat_interleave(GROUPS).view(GROUPS, -1).mean(dim=1)
-        return InputMoments(tuple(squares.tolist()), _mean_cosine(batches), gaussian=False)
+        return InputMoments(tuple(squares.tolist()), _mean_cosine(batches), gaussian=False, batch=size)
 
 
 def _mean_cosine(batches: Tensor) -> float:

@@ -26,7 +26,7 @@ from initbench.grid.variance_study import VarianceStudy
 from initbench.initializers import INITIALIZERS, Basis
 from initbench.theory.laws import LAWS
 from initbench.theory.laws import predict as predict_law
-from initbench.theory.rows import PREDICTED
+from initbench.theory.rows import PREDICTED, SPREADS
 
 Progress = Callable[[int], None]
 Rows = list[dict[str, Any]]
@@ -37,7 +37,7 @@ LAYERS = ("init", "activation", "seed", "layer", "fan_in", "fan_out", "weight_va
           "update_ratio", "saturated_fraction", "dead_fraction")  # fmt: skip
 HISTOGRAMS = ("init", "activation", "layer", "quantity", "low", "high", "density")
 BINS, REACH = 81, 4.0
-PREDICTIONS = ("init", "activation", "law", "layer", "fan_in", "fan_out", "weight_variance", *PREDICTED, "note")
+PREDICTIONS = ("init", "activation", "law", "layer", "fan_in", "fan_out", "weight_variance", *PREDICTED, *SPREADS, "note")
 
 
 def predictions(study: VarianceStudy, moments: InputMoments, laws: str | Sequence[str] = ()) -> pd.DataFrame:

@@ -16,6 +16,8 @@ DRAWN: Any = {"dtype": torch.float32, "device": "cpu"}
 """Of every draw: the caller's default dtype and device must not change it."""
 TRUNCATED_VARIANCE = 1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(math.sqrt(2))
 """Variance of N(0, 1) cut at ±2, 0.7737: 1 - 2·2 pdf(2) / (cdf(2) - cdf(-2))."""
+TRUNCATED_KURTOSIS = (3 * TRUNCATED_VARIANCE - 4 * (1 - TRUNCATED_VARIANCE)) / TRUNCATED_VARIANCE**2 - 3
+"""Excess kurtosis of N(0, 1) cut at ±2, -0.63: its fourth moment is 3 Var - 2·2³ pdf(2) / (cdf(2) - cdf(-2))."""
 
 
 def _normal(layer: Layer, generator: Generator) -> Tensor:
@@ -61,7 +63,11 @@ def sparse(sparsity: float) -> Basis:
         rank = torch.rand(layer.fan_out, layer.fan_in, generator=generator, **DRAWN).argsort(dim=0).argsort(dim=0)
         return weight.masked_fill_(rank < zeros, 0.0).div_(math.sqrt(1 - zeros / layer.fan_out) or 1.0)
 
-    return Basis(f"sparse {sparsity!r}", draw)
+    def kurtosis(layer: Layer) -> float:
+        kept = 1 - zeros_a_column(sparsity, layer) / layer.fan_out
+        return 3 / kept - 3 if kept else 0.0
+
+    return Basis(f"sparse {sparsity!r}", draw, excess_kurtosis=kurtosis)
 
 
 def zeros_a_column(sparsity: float, layer: Layer) -> int:
@@ -70,9 +76,9 @@ def zeros_a_column(sparsity: float, layer: Layer) -> int:
 
 
 NORMAL = Basis("normal", _normal)
-UNIFORM = Basis("uniform", _uniform)
-TRUNCATED_NORMAL = Basis("truncated normal", _truncated_normal)
-ORTHOGONAL = Basis("orthogonal", _orthogonal)
+UNIFORM = Basis("uniform", _uniform, excess_kurtosis=lambda _: -1.2)
+TRUNCATED_NORMAL = Basis("truncated normal", _truncated_normal, excess_kurtosis=lambda _: TRUNCATED_KURTOSIS)
+ORTHOGONAL = Basis("orthogonal", _orthogonal, coupling="orthogonal")
 ONES = Basis("ones", _ones, mean=lambda _: 1.0, coupling="shared")
 MINUS_ONES = Basis("minus ones", lambda *place: -_ones(*place), mean=lambda _: -1.0, coupling="shared")
 EYE = Basis("eye", _eye, mean=_eye_mean, coupling="diagonal")

@@ -27,6 +27,8 @@ class Basis:
     """E[w], at unit mean square."""
     coupling: str = "independent"
     """As in `Promise`."""
+    excess_kurtosis: Callable[[Layer], float] = lambda _: 0.0
+    """E[w⁴] - 3, at unit mean square."""
 
     def weights(self, layer: Layer, seed: int) -> Tensor:
         """The unit draw of this layer for `seed`: the same for everyone who asks."""
@@ -81,6 +83,7 @@ class Initializer:
             mean=square**0.5 * mean,
             bias_variance=setting.bias_variance if own is None else float(own(setting)),
             coupling=self.basis.coupling,
+            excess_kurtosis=self.basis.excess_kurtosis(setting.layer),
         )
 
     def promises(self, activation: Activation, network: Network) -> list[Promise]:

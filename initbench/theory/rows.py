@@ -14,12 +14,15 @@ Row = dict[str, float | str]
 
 PREDICTED = ("z_second_moment", "a_mean", "a_second_moment", "a_variance", "z_cosine", "chi", "grad_z_second_moment",
              "grad_a_second_moment")  # fmt: skip
+SPREADS = ("z_second_moment_sd", "a_second_moment_sd", "grad_z_second_moment_sd")
+"""Standard deviations over networks, which only `finite_width` knows."""
 _MAY_BE_UNDEFINED = ("z_cosine", "chi")
 
 
 def record(promise: Promise, values: Mapping[str, float], note: str = "") -> Row:
     """One row: the layer, what was predicted of it, and a note where a value left float64 (it is NaN then)."""
-    kept = {name: values[name] if np.isfinite(values[name]) else np.nan for name in PREDICTED}
+    known = {name: values.get(name, np.nan) for name in (*PREDICTED, *SPREADS)}
+    kept = {name: value if np.isfinite(value) else np.nan for name, value in known.items()}
     lost = [name for name in PREDICTED if np.isnan(kept[name]) and name not in _MAY_BE_UNDEFINED]
     layer = promise.layer
     place = {"layer": layer.index, "fan_in": layer.fan_in, "fan_out": layer.fan_out}

@@ -1,0 +1,146 @@
+"""Measured networks held against `finite_width`, one layer at a time.
+
+Given what the network itself measures at the layer before, theory says what this layer should do, with a spread of order
+1/sqrt(n) that does not grow with the depth. The deviations, in units of that spread, are independent from layer to layer
+and standard normal where theory and code agree, whatever the depth, the activation and the batch.
+
+First order in 1/n has an error of its own, and it is told: the corrections times the relative variance between a
+batch's inputs, which is what the next order is made of. It is 0 for a rectifier, whose corrections vanish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initbench.activations import Activation
+from initbench.core.records import InputMoments, Promise
+from initbench.theory.finite_width import HELD, Layer, Walk, returning, walked
+from initbench.theory.response import Local
+
+Real = NDArray[np.float64]
+
+TOGETHER = 256
+"""Networks whose quadratures are held in memory at once."""
+
+
+@dataclass
+class Residuals:
+    """`networks layers`, NaN where a moment is 0, not known, or beyond what the law holds."""
+
+    forward: Real
+    """Of z_second_moment given the layer before (the first: the input), in standard deviations."""
+    forward_doubt: Real
+    """The theory's own error, in the same unit: shared by all networks, so no number of them averages it away."""
+    backward: Real
+    """Of grad_z_second_moment given the layer after and this layer's own z_second_moment."""
+    backward_doubt: Real
+
+
+def residuals(
+    activation: Activation, promises: Sequence[Promise], inputs: InputMoments, z: Real, gradients: Real
+) -> Residuals:
+    """Deviations of measured z_second_moment and grad_z_second_moment, `networks layers`, from what theory expects."""
+    found = Residuals(*(np.full_like(z, np.nan) for _ in range(4)))
+    if not all(promise.random for promise in promises):
+        return found
+    walk = walked(activation, tuple(promises), inputs)
+    with np.errstate(all="ignore"):
+        level = np.log(np.where((z > HELD[0]) & (z < HELD[1]), z, np.nan))
+        gradient = np.log(np.where((gradients > 0) & np.isfinite(gradients), gradients, np.nan))
+        for rows in np.array_split(np.arange(len(z)), -(-len(z) // TOGETHER)):
+            step = _from_input(walk, inputs)
+            for number, layer in enumerate(walk.layers):
+                place = (rows, number)
+                found.forward[place], found.forward_doubt[place] = step.arrived(layer, level[place], inputs)
+                known = np.isfinite(level[place])
+                local = Local(activation, np.exp(np.where(known, level[place], 0.0)))
+                if walk.gradients:
+                    back = _back(walk, number, local, gradient[rows], inputs)
+                    found.backward[place], found.backward_doubt[place] = np.where(known, back, np.nan)
+                step = _onward(layer, local, inputs)
+    return found
+
+
+@dataclass
+class Step:
+    """What a layer hands to the next, given what it measures itself."""
+
+    coming: Real
+    """log E of the batch's mean square."""
+    spread: Real
+    """Log variances, `fixed same pair ...`."""
+    unequal: float
+    """Relative variance between the inputs of a batch."""
+    correction: Real
+    """What first order changed in `coming`."""
+
+    def arrived(self, layer: Layer, level: Real, inputs: InputMoments) -> tuple[Real, Real]:
+        """Deviation and doubt of the level that the next layer measures."""
+        promise = layer.promise
+        weights = promise.layer.fan_in * promise.variance * np.exp(self.coming)
+        share = weights / (weights + promise.bias_variance)
+        variance = _over_batch(inputs, share**2 * self.spread + layer.by_units[:, None], self.unequal)
+        return _standardized(level, np.log(weights + promise.bias_variance), variance, self.correction * self.unequal)
+
+
+def _from_input(walk: Walk, inputs: InputMoments) -> Step:
+    return Step(np.array([walk.given.log_expectation]), walk.given.spread[:, None], 0.0, np.zeros(1))
+
+
+def _onward(layer: Layer, local: Local, inputs: InputMoments) -> Step:
+    passed = local.passed
+    correction = passed.curvature * _noise(layer, inputs)
+    return Step(np.log(passed.value) + correction, layer.passing(local), _apart(layer.z.spread), correction)
+
+
+def _back(walk: Walk, number: int, local: Local, gradient: Real, inputs: InputMoments) -> tuple[Real, Real]:
+    """Deviation and doubt of a layer's squared gradient."""
+    layer, own, k, passed = walk.layers[number], walk.gradients[number], local.returned, local.passed
+    correction = k.curvature * _noise(layer, inputs)
+    expected, found = np.log(k.value) + correction, gradient[:, number]
+    if number + 1 == len(walk.layers):
+        variance = _over_batch(inputs, returning(layer, local, 0.0), 0.0)
+        return _standardized(found, expected, variance, correction * _apart(layer.z.spread))
+    after, later = walk.layers[number + 1], walk.gradients[number + 1]
+    kept = (after.promise.coupling == "orthogonal") * layer.units / max(layer.units, after.units)
+    # within a batch, an input that is louder than the rest here has another gradient from above
+    both = layer.covariances(local, local.phi**2, local.slope**2) / (passed.value * k.value) / layer.units
+    louder = k.slope * passed.slope * _apart(layer.z.spread) + both[1] - both[2]
+    together = later.slope * after.share * (1 - 1 / inputs.batch) * louder
+    expected = expected + np.log(after.units * after.promise.variance) + np.log1p(own.aligned) + together
+    unequal = _apart(later.slope**2 * after.z.spread + later.spread)
+    variance = _over_batch(inputs, returning(layer, local, later.between, kept), unequal)
+    doubt = (np.abs(correction) + np.abs(together) + abs(own.aligned)) * (unequal + _apart(layer.z.spread))
+    return _standardized(found, expected + gradient[:, number + 1], variance, doubt)
+
+
+def _apart(spread: Real) -> float:
+    """Relative variance between the inputs of one network's batch."""
+    return float(spread[1] - spread[2])
+
+
+def _noise(layer: Layer, inputs: InputMoments) -> float:
+    """Per curvature: how the levels of a batch's inputs differ from the batch's mean, which is what was measured."""
+    apart = (1 - 1 / inputs.batch) * _apart(layer.z.spread - layer.by_units)
+    return float(apart / 2 - inputs.over_batch(layer.by_units) / 2 + layer.kurtosis / 6)
+
+
+def _standardized(found: Real, log_expectation: Real, variance: Real, error: Real) -> tuple[Real, Real]:
+    """Deviation from E of the logarithm, and the error, both in standard deviations.
+
+    One layer adds a sum over units, whose logarithm is that of a gamma variable to second order: E log = log E - v/2,
+    variance v + v²/2, of the relative variance v.
+    """
+    relative = np.expm1(variance)
+    whole = np.sqrt(relative + relative**2 / 2 + error**2)
+    return (found - log_expectation + relative / 2) / whole, np.abs(error) / whole
+
+
+def _over_batch(inputs: InputMoments, variance: Real, unequal: float) -> Real:
+    """Of the batch's mean; inputs whose logarithms differ by this variance count as fewer."""
+    others = 1 - 1 / inputs.batch
+    return variance[1] * np.exp(others * unequal) / inputs.batch + others * variance[2]
