@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from initbench.analysis.figures import accuracy_by_level, depth_profiles, growth_heatmap, histograms, save
+from initbench.analysis.figures import accuracy_by_level, calibration, depth_profiles, growth_heatmap, histograms, save
 from initbench.analysis.growth import DIRECTIONS
 from initbench.analysis.results import Results
 
@@ -20,8 +20,13 @@ MOST_HISTOGRAMS = 4
 
 def draw_all(results: Results, folder: Path) -> list[Path]:
     """Draw every figure of `results` into `folder`, each with the CSV of its numbers; the images' paths."""
-    figures = _of_training if results.study["kind"] == "train" else _of_propagation
-    return [save(figure, summary, folder, name) for name, summary, figure in figures(results)]
+    figures = {"train": _of_training, "variance": _of_propagation, "calibration": _of_calibration}
+    return [save(figure, summary, folder, name) for name, summary, figure in figures[results.study["kind"]](results)]
+
+
+def _of_calibration(results: Results) -> Iterator[tuple[str, pd.DataFrame, Figure]]:
+    rates = calibration.summary(results.table("alarms"))
+    yield "calibration", rates, calibration.draw(rates)
 
 
 def _of_training(results: Results) -> Iterator[tuple[str, pd.DataFrame, Figure]]:

@@ -51,6 +51,11 @@ class Results:
         return self.table("predictions")
 
     @cached_property
+    def residuals(self) -> pd.DataFrame:
+        """Deviations of measured from predicted: a row per init, activation, seed, layer."""
+        return self.table("residuals")
+
+    @cached_property
     def verdicts(self) -> pd.DataFrame:
         """Judged: a row per init, activation, direction."""
         return self.table("verdicts")

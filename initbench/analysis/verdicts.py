@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from initbench.analysis.agreement import AGREEMENT, agreement
 from initbench.analysis.growth import DIRECTIONS, PAIRING, measured, predicted
 from initbench.core.catalogue import Catalogue
 
@@ -47,8 +48,11 @@ _word("saturated", 1, f"more than {SATURATED:.0%} of a layer's (input, unit) pai
 _word("stable", 0, "none of the others")
 
 
-def verdicts(layers: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
-    """A row per init, activation and direction; pairings that have predictions and no layers are impossible."""
+def verdicts(layers: pd.DataFrame, predictions: pd.DataFrame, residuals: pd.DataFrame | None = None) -> pd.DataFrame:
+    """A row per init, activation and direction; pairings that have predictions and no layers are impossible.
+
+    With `residuals`, also whether the networks do what theory predicts (`agreement`).
+    """
     facts = _facts(layers, predictions)
     tables = []
     for direction in DIRECTIONS:
@@ -58,7 +62,11 @@ def verdicts(layers: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
         tables.append(table.assign(direction=direction, word=[w for w, _ in judged], cause=[c for _, c in judged]))
     together = pd.concat(tables, ignore_index=True)
     together["seeds"] = together["seeds"].fillna(0).astype(int)
-    return together[list(VERDICTS)]
+    found = None if residuals is None else agreement(residuals, predictions)
+    if found is not None:
+        together = together.merge(found, on=[*PAIRING, "direction"], how="left")
+        together["agreement"] = together["agreement"].fillna("untested")
+    return together[[*VERDICTS, *(AGREEMENT if found is not None else ())]]
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -74,8 +82,30 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
             "backward_predicted": backward.predicted_growth,
             "word": forward.word.where(~worse, backward.word),
             "cause": forward.cause.where(~worse, backward.cause),
+            **_agreements(forward, backward),
         }
     ).reset_index()
+
+
+def _agreements(forward: pd.DataFrame, backward: pd.DataFrame) -> dict[str, pd.Series]:
+    """Of both directions' words on theory, the worse."""
+    if "agreement" not in forward:
+        return {}
+    order = {name: place for place, name in enumerate(("untested", "consistent", "finite-width bias", "wrong"))}
+    worse = backward.agreement.map(order) > forward.agreement.map(order)
+    return {"agreement": forward.agreement.where(~worse, backward.agreement)}
+
+
+def failures(table: pd.DataFrame) -> list[str]:
+    """A line for each pairing and direction that is not healthy, or not as predicted."""
+    lines = []
+    for row in table.to_dict("records"):
+        who = f"{row['init']} with {row['activation']}, {row['direction']}"
+        if row["word"] != "stable":
+            lines.append(f"{who}: {row['word']}{': ' * bool(row['cause'])}{row['cause']}")
+        if row.get("agreement") == "wrong":
+            lines.append(f"{who}: not as predicted (p = {row['p_value']:.2g}): {row['agreement_cause']}")
+    return lines
 
 
 def _facts(layers: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:

@@ -21,6 +21,7 @@ KINDS = {
     "laws": "initbench.theory.laws:LAWS",
     "columns": "initbench.core.records:COLUMNS",
     "words": "initbench.analysis.verdicts:WORDS",
+    "agreements": "initbench.analysis.agreement:AGREEMENTS",
 }
 
 

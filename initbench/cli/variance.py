@@ -22,14 +22,19 @@ from initbench.core.files import require_writable
     help="Folder for the tables.",
 )
 @options.figures
+@click.option("--check", is_flag=True, help="Exit with 3 unless every pairing is stable and as predicted.")
+@click.option("--baseline", type=options.Folder(), help="Results to compare with; --check fails where they differ.")
 @options.output_format
-def variance_command(form: str, device: str, out: Path, reports: Path, figures: bool, **given: Any) -> None:
+def variance_command(
+    form: str, device: str, out: Path, reports: Path, figures: bool, check: bool, baseline: Path | None, **given: Any
+) -> None:
     """Propagate activations and gradients through deep MLPs and hold every layer against theory.
 
     One row a pairing: log10 of the factor by which E[z²] and the squared gradient change from layer to layer,
-    measured and predicted (mean field), and a word with its cause. The same command again computes nothing twice.
+    measured and predicted (mean field), a word with its cause, and whether theory at this width agrees. The same
+    command again computes nothing twice.
     """
-    from initbench.analysis import report, verdicts
+    from initbench.analysis import agreement, report, verdicts
     from initbench.analysis.results import Results
     from initbench.grid.run import run_variance
     from initbench.grid.variance_study import resolve
@@ -37,6 +42,7 @@ def variance_command(form: str, device: str, out: Path, reports: Path, figures: 
     given, where = options.split(given)
     study = resolve(**given)
     drawn_into = reports / out.name
+    before = None if baseline is None else Results(baseline).layers
     if figures:
         require_writable(drawn_into)  # told before the work
     with output.progress("networks") as count:
@@ -47,6 +53,13 @@ def variance_command(form: str, device: str, out: Path, reports: Path, figures: 
     output.echo(verdicts.summary(results.verdicts), form)
     drawn = report.draw_all(results, drawn_into) if figures else []
     if form == "table":
-        click.echo(f"Tables:  {out}/ (layers, predictions, verdicts, histograms)")
+        click.echo(f"Tables:  {out}/ (layers, predictions, residuals, verdicts, histograms)")
         for path in drawn:
             click.echo(f"Figure:  {path}")
+    failed = verdicts.failures(results.verdicts) if check else []
+    if before is not None:
+        failed += agreement.differences(results.layers, before)
+    for line in failed:
+        click.echo(line, err=True)
+    if check and failed:
+        raise SystemExit(3)

@@ -156,6 +156,30 @@ _column(
     " half counts",
 )
 _column("dead_fraction", f"share of units on a flat part (|phi'(z)| < {FLAT_SLOPE} of the steepest) for every input")
+for _of in ("z", "a", "grad_z"):
+    _column(
+        f"{_of}_second_moment_sd",
+        f"standard deviation of {_of}_second_moment over networks, for one given input: law finite_width alone",
+        "predictions",
+    )
+for _of, _given in (
+    ("z", "z_second_moment given the layer before (the first: the input)"),
+    ("grad", "grad_z_second_moment given the layer after and this layer's own z_second_moment"),
+):
+    _column(
+        f"{_of}_residual",
+        f"log of {_given}, less what theory expects, in its standard deviations: N(0, 1) where theory holds",
+        "residuals",
+    )
+    _column(f"{_of}_residual_error", "what the theory may itself be off by, in the same unit", "residuals")
+    _column(
+        f"{_of}_bias",
+        "log of the moment, less what infinite width expects, in standard deviations of one network and its batch",
+        "residuals",
+    )
+_column("agreement", "theory and measurement: see `initbench list agreements`", "verdicts")
+_column("p_value", "the smallest over the layers and their drift, corrected over the table", "verdicts")
+_column("starts_at", "the layer from which on it is not as predicted, in the direction of travel", "verdicts")
 _column("note", "why a value is missing, or what it rests on", "predictions, runs")
 
 _column("cell_id", "hash of all that the cell says", "runs, curves, layer_curves")

@@ -11,6 +11,7 @@ from initbench.engine import device as devices
 from initbench.engine.signals import subnormals_flushed
 from initbench.grid import provenance
 from initbench.grid.plan import plan
+from initbench.grid.residuals import residuals
 from initbench.grid.store import Store
 from initbench.grid.variance import measure, predictions
 from initbench.grid.variance_study import VarianceStudy, open_inputs
@@ -27,14 +28,14 @@ def run_variance(
     data_root: Path | None = None,
     download: bool = False,
     device: str = "auto",
-    judge: Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame] | None = None,
+    judge: Callable[[pd.DataFrame, pd.DataFrame, pd.DataFrame], pd.DataFrame] | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Store:
-    """The tables `layers`, `histograms` and `predictions` of `study` in `out`, and `verdicts` as `judge` makes it.
+    """The tables of `study` in `out`: layers, histograms, predictions, residuals, and verdicts as `judge` makes them.
 
-    Each part is kept as soon as it is done, and a finished one is not computed again. `judge` is given `layers` and
-    `predictions`. `progress` is called with the networks done and their number. Raises `UsageError` for what cannot
-    be before anything is written.
+    Each part is kept as soon as it is done, and a finished one is not computed again. `judge` is given `layers`,
+    `predictions` and `residuals`. `progress` is called with the networks done and their number. Raises `UsageError`
+    for what cannot be before anything is written.
     """
     there = devices.resolve(device)
     planned = plan(study)
@@ -60,8 +61,10 @@ def run_variance(
                 store.write_part(part, measure(planned, inputs, seeds, there, count))
         store.require(list(parts))
         tables = {table: store.read_parts(table) for table in TABLES}
-        tables["predictions"] = predictions(study, inputs.moments(study.seeds, study.batch))
+        moments = inputs.moments(study.seeds, study.batch)
+        tables["predictions"] = predictions(study, moments)
+        tables["residuals"] = residuals(study, moments, tables["layers"])
         if judge:
-            tables["verdicts"] = judge(tables["layers"], tables["predictions"])
+            tables["verdicts"] = judge(tables["layers"], tables["predictions"], tables["residuals"])
         store.finish(tables, told.now())
     return store

@@ -37,7 +37,8 @@ LAYERS = ("init", "activation", "seed", "layer", "fan_in", "fan_out", "weight_va
           "update_ratio", "saturated_fraction", "dead_fraction")  # fmt: skip
 HISTOGRAMS = ("init", "activation", "layer", "quantity", "low", "high", "density")
 BINS, REACH = 81, 4.0
-PREDICTIONS = ("init", "activation", "law", "layer", "fan_in", "fan_out", "weight_variance", *PREDICTED, *SPREADS, "note")
+PREDICTIONS = ("init", "activation", "law", "layer", "fan_in", "fan_out", "weight_variance", *PREDICTED, *SPREADS,
+               "note")  # fmt: skip
 
 
 def predictions(study: VarianceStudy, moments: InputMoments, laws: str | Sequence[str] = ()) -> pd.DataFrame:

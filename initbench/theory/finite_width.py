@@ -7,9 +7,9 @@ units of one network,
     Var ξ_(l+1) = H'² Var ξ_l + log(1 + v)                       v = relative variance that the layer adds, O(1/n)
 
 which is the recursion of the layer kernel's correction and of its four-point vertex (Hanin & Nica 2020; Roberts, Yaida
-& Hanin 2022, chapter 4), written so that it is exact beyond first order where H is linear: for a rectifier with Gaussian
-weights E[R²] = product of (1 + 5/n_l) (Hanin & Rolnick 2018). The spread is log-normal, as that of a product of many
-factors: mean exp(E ξ + Var ξ/2), relative variance exp(Var ξ) - 1.
+& Hanin 2022, chapter 4), written so that it is exact beyond first order where H is linear: for a rectifier with
+Gaussian weights E[R²] = product of (1 + 5/n_l) (Hanin & Rolnick 2018). The spread is log-normal, as that of a product
+of many factors: mean exp(E ξ + Var ξ/2), relative variance exp(Var ξ) - 1.
 
 Backward, log of the squared gradient is followed as a function of ξ_l. Two effects are beyond mean field: the level ξ
 that the slope depends on fluctuates; and the gradient knows its weights, because given z = W a the part of W along a is
@@ -96,7 +96,8 @@ class Layer:
 
     def __post_init__(self) -> None:
         level, added = self.local.passed, self.passing(self.local)
-        self.a = self.z.through(np.log(level.value), level.slope, level.bend, added, level.curvature * self.noise)
+        value, slope, bend = float(np.log(level.value)), float(level.slope), float(level.bend)
+        self.a = self.z.through(value, slope, bend, added, float(level.curvature) * self.noise)
 
     @property
     def units(self) -> int:
@@ -229,7 +230,7 @@ def _cosine_passed(layer: Layer) -> Cosine:
     promise = layer.promise
     if promise.coupling == "orthogonal":  # keeps angles: what a linear layer would add is not there
         kept = slope**2 * (1 - layer.cosine.mean**2) ** 2 * layer.units / max(promise.layer.fan_in, layer.units)
-        variance = max(variance - kept, 0.0)
+        variance = np.maximum(variance - kept, 0.0)
     return Cosine(float(np.clip(passed, -1, 1)), float(slope**2 * layer.cosine.variance + variance / layer.units))
 
 
@@ -265,7 +266,7 @@ def _at_the_end(layer: Layer) -> Gradient:
 
 
 def _between(layer: Layer, at_a: float) -> float:
-    """The squared cosine between two inputs' gradients at z, of that at a: independent there, by the loss's projection."""
+    """The squared cosine between two inputs' gradients at z, given that at a."""
     local, k = layer.local, layer.local.returned.value
     centre = local.mean(local.slope)
     kept = (local.covariance(local.slope, local.slope, layer.cosine) + centre**2) / k

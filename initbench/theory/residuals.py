@@ -1,8 +1,8 @@
 """Measured networks held against `finite_width`, one layer at a time.
 
-Given what the network itself measures at the layer before, theory says what this layer should do, with a spread of order
-1/sqrt(n) that does not grow with the depth. The deviations, in units of that spread, are independent from layer to layer
-and standard normal where theory and code agree, whatever the depth, the activation and the batch.
+Given what the network itself measures at the layer before, theory says what this layer should do, with a spread of
+order 1/sqrt(n) that does not grow with the depth. The deviations, in units of that spread, are independent from layer
+to layer and standard normal where theory and code agree, whatever the depth, the activation and the batch.
 
 First order in 1/n has an error of its own, and it is told: the corrections times the relative variance between a
 batch's inputs, which is what the next order is made of. It is 0 for a rectifier, whose corrections vanish.
@@ -18,13 +18,17 @@ from numpy.typing import NDArray
 
 from initbench.activations import Activation
 from initbench.core.records import InputMoments, Promise
+from initbench.theory import infinite_width
 from initbench.theory.finite_width import HELD, Layer, Walk, returning, walked
+from initbench.theory.moments import GaussianMoments
 from initbench.theory.response import Local
 
 Real = NDArray[np.float64]
 
 TOGETHER = 256
 """Networks whose quadratures are held in memory at once."""
+ROUNDING = 1e-5
+"""Of measured moments: what orthogonal weights and a linear network leave of a spread that is exactly 0."""
 
 
 @dataclass
@@ -38,13 +42,17 @@ class Residuals:
     backward: Real
     """Of grad_z_second_moment given the layer after and this layer's own z_second_moment."""
     backward_doubt: Real
+    forward_bias: Real
+    """Of log z_second_moment from what infinite width and this network's spread expect, in standard deviations."""
+    backward_bias: Real
+    """Of log grad_z_second_moment likewise."""
 
 
 def residuals(
     activation: Activation, promises: Sequence[Promise], inputs: InputMoments, z: Real, gradients: Real
 ) -> Residuals:
     """Deviations of measured z_second_moment and grad_z_second_moment, `networks layers`, from what theory expects."""
-    found = Residuals(*(np.full_like(z, np.nan) for _ in range(4)))
+    found = Residuals(*(np.full_like(z, np.nan) for _ in range(6)))
     if not all(promise.random for promise in promises):
         return found
     walk = walked(activation, tuple(promises), inputs)
@@ -62,7 +70,20 @@ def residuals(
                     back = _back(walk, number, local, gradient[rows], inputs)
                     found.backward[place], found.backward_doubt[place] = np.where(known, back, np.nan)
                 step = _onward(layer, local, inputs)
+        infinite = infinite_width.moments(GaussianMoments(activation), promises, inputs)
+        for number, layer in enumerate(walk.layers):
+            spread, row = inputs.over_batch(layer.z.spread), infinite[number]
+            found.forward_bias[:, number] = _off(level[:, number], row["z_second_moment"], spread)
+            if walk.gradients:
+                own = walk.gradients[number]
+                spread = inputs.over_batch(own.slope**2 * layer.z.spread + own.spread)
+                found.backward_bias[:, number] = _off(gradient[:, number], row["grad_z_second_moment"], spread)
     return found
+
+
+def _off(found: Real, expected: float, spread: float) -> Real:
+    """Deviation of a logarithm from that of a log-normal number of this expectation."""
+    return (found - np.log(expected) + spread / 2) / spread**0.5
 
 
 @dataclass
@@ -136,7 +157,7 @@ def _standardized(found: Real, log_expectation: Real, variance: Real, error: Rea
     variance v + v²/2, of the relative variance v.
     """
     relative = np.expm1(variance)
-    whole = np.sqrt(relative + relative**2 / 2 + error**2)
+    whole = np.sqrt(relative + relative**2 / 2 + error**2 + ROUNDING**2)
     return (found - log_expectation + relative / 2) / whole, np.abs(error) / whole
 
 

@@ -1,0 +1,187 @@
+"""Do networks do what theory predicts? A word for each pairing and direction, with a known rate of false alarms.
+
+Seeds are the replicates. The residual of a layer is standard normal where theory holds (`initbench show z_residual`),
+so its mean over seeds has variance 1/seeds, and the theory's own error squared. Each layer is tested, and the sum over
+all layers: a drift too small to see in any one. The p-values of the whole table are corrected together
+(Benjamini & Hochberg 1995), so that of tables in which all is as predicted 5 % have a pairing that is called wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import false_discovery_control, norm, ttest_ind
+
+from initbench.analysis.growth import DIRECTIONS, PAIRING
+from initbench.core.catalogue import Catalogue
+from initbench.core.errors import UsageError
+
+Real = NDArray[np.float64]
+
+LEVEL = 0.05
+"""The rate of false alarms of a whole table."""
+SHIFT = 0.05
+"""A relative correction of the mean from which on finite width is told of."""
+
+FAR = 1.0
+"""Of the logarithm: beyond this, first order in 1/n does not tell how far."""
+
+AGREEMENT = ("agreement", "p_value", "starts_at", "agreement_cause")
+_OF = {"forward": "z", "backward": "grad"}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A word on theory and measurement."""
+
+    spec: str = ""
+
+
+AGREEMENTS: Catalogue[Agreement] = Catalogue("agreement")
+
+
+def _word(name: str, summary: str) -> None:
+    AGREEMENTS.register(name, summary=summary)(Agreement)
+
+
+_word("consistent", f"all layers and their drift are as predicted (false discovery rate of the table: {LEVEL:.0%})")
+_word("finite-width bias", "as predicted at this width, where the mean is off infinite width's by more than"
+      f" {SHIFT:.0%} and by more than chance")  # fmt: skip
+_word("wrong", "not as predicted, from the layer `starts_at` on")
+_word("untested", "no residuals: weights without randomness, no signal, or beyond float64")
+
+
+def agreement(residuals: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    """A row per init, activation and direction: the word, the smallest corrected p-value, where it starts, why."""
+    rows, layer_p, bias_p = [], [], []
+    for (init, activation), group in residuals.groupby(PAIRING, sort=False):
+        for direction in DIRECTIONS:
+            z = _deviations(group, direction)
+            layer_p.append(2 * norm.sf(np.abs(z.tests)))
+            bias_p.append(2 * norm.sf(abs(z.bias)))
+            rows.append({"init": init, "activation": activation, "direction": direction, "deviations": z})
+    corrected, bias = _corrected(layer_p), _corrected([np.array([p]) for p in bias_p])
+    shifts = _shifts(predictions)
+    told = [_judge(row, p, float(b[0]), shifts) for row, p, b in zip(rows, corrected, bias, strict=True)]
+    return pd.DataFrame(rows, columns=[*PAIRING, "direction"]).assign(
+        **{name: [answer[place] for answer in told] for place, name in enumerate(AGREEMENT)}
+    )
+
+
+def against(layers: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
+    """How measured layers compare with those of another result: the pairings and directions that both have.
+
+    Columns `baseline_p` (the smallest p-value over the layers of Welch's test of the logarithms, seeds as replicates,
+    corrected over the table), `layer` where it is found and `ratio`, ours over theirs there, of the geometric means.
+    """
+    rows, found = [], []
+    for direction, column in DIRECTIONS.items():
+        ours, theirs = _logs(layers, column), _logs(baseline, column)
+        for pairing in [key for key in ours if key in theirs]:
+            mine, other = ours[pairing], theirs[pairing]
+            p = ttest_ind(mine, other, equal_var=False, nan_policy="omit").pvalue
+            same = np.nanmean(mine, axis=0) == np.nanmean(other, axis=0)
+            found.append(np.where(same, 1.0, p))
+            ratio = np.exp(np.nanmean(mine, axis=0) - np.nanmean(other, axis=0))
+            rows.append({**dict(zip(PAIRING, pairing, strict=True)), "direction": direction, "ratios": ratio})
+    for row, p in zip(rows, _corrected(found), strict=True):
+        place = int(np.argmin(np.nan_to_num(p, nan=1.0)))
+        row.update(baseline_p=float(p[place]), layer=place + 1, ratio=float(row.pop("ratios")[place]))
+    return pd.DataFrame(rows, columns=[*PAIRING, "direction", "baseline_p", "layer", "ratio"])
+
+
+def differences(layers: pd.DataFrame, baseline: pd.DataFrame) -> list[str]:
+    """A line for each pairing and direction that differs from the baseline by more than chance.
+
+    Raises `UsageError` where there is nothing to compare.
+    """
+    table = against(layers, baseline)
+    if table.empty or layers.layer.max() != baseline.layer.max():
+        raise UsageError("the baseline has none of these pairings, or another depth: there is nothing to compare")
+    return [f"{row.init} with {row.activation}, {row.direction}: ×{row.ratio:.3g} of the baseline at layer {row.layer}"
+            f" (p = {row.baseline_p:.2g})" for row in table[table.baseline_p < LEVEL].itertuples()]  # fmt: skip
+
+
+@dataclass
+class _Deviations:
+    """Of one pairing and direction, in standard normal units."""
+
+    layers: Real
+    """In the direction of travel."""
+    numbers: Real
+    tests: Real
+    """Of each layer, and of the drift."""
+    bias: float
+
+
+def _deviations(group: pd.DataFrame, direction: str) -> _Deviations:
+    name = _OF[direction]
+    table = {kind: group.pivot(index="seed", columns="layer", values=f"{name}_{kind}").sort_index(axis=1)
+             for kind in ("residual", "residual_error", "bias")}  # fmt: skip
+    step = 1 if direction == "forward" else -1
+    found, error = (table[kind].to_numpy()[:, ::step] for kind in ("residual", "residual_error"))
+    seeds = len(found)
+    mean, doubt = found.mean(axis=0), error.mean(axis=0)
+    layers = mean / np.sqrt(1 / seeds + doubt**2)
+    known = np.isfinite(layers)
+    drift = mean[known].sum() / np.sqrt(known.sum() / seeds + doubt[known].sum() ** 2) if known.any() else np.nan
+    bias = float(table["bias"].to_numpy()[:, ::step][:, -1].mean() * seeds**0.5)
+    return _Deviations(layers, table["bias"].columns.to_numpy()[::step], np.append(layers, drift), bias)
+
+
+def _corrected(groups: list[Real]) -> list[Real]:
+    """The p-values of all groups, corrected together; NaN stays."""
+    if not groups:
+        return []
+    sizes = np.cumsum([len(group) for group in groups])[:-1]
+    flat = np.concatenate(groups)
+    known = np.isfinite(flat)
+    flat[known] = false_discovery_control(flat[known]) if known.any() else flat[known]
+    return np.split(flat, sizes)
+
+
+def _judge(row: dict, p: Real, bias: float, shifts: pd.DataFrame) -> tuple[str, float, float, str]:
+    z: _Deviations = row["deviations"]
+    if not np.isfinite(p).any():
+        return "untested", np.nan, np.nan, ""
+    smallest = float(np.nanmin(p))
+    if smallest < LEVEL:
+        start = _start(z.layers)
+        drift = z.tests[-1]
+        told = f"deviates from layer {z.numbers[start]} on; over the depth by {drift:+.1f} standard errors"
+        return "wrong", smallest, float(z.numbers[start]), told
+    shift = shifts.loc[(row["init"], row["activation"]), row["direction"]]
+    if abs(shift) > np.log1p(SHIFT) and bias < LEVEL:
+        told = (
+            f"the mean is ×{np.exp(shift):.3g} of infinite width's" if abs(shift) < FAR else "far from infinite width"
+        )
+        return "finite-width bias", smallest, np.nan, told
+    return "consistent", smallest, np.nan, ""
+
+
+def _start(layers: Real) -> int:
+    """From where on deviations of one sign stand out most: the likeliest place of a lasting change of the mean."""
+    known = np.nan_to_num(layers)
+    sums, counts = known[::-1].cumsum()[::-1], np.arange(len(known), 0, -1)
+    return int(np.argmax(sums**2 / counts))
+
+
+def _shifts(predictions: pd.DataFrame) -> pd.DataFrame:
+    """log of finite over infinite width's mean, where the signal ends: `forward` and `backward` of each pairing."""
+    ends = {}
+    for direction, column in DIRECTIONS.items():
+        table = predictions.pivot(index=[*PAIRING, "law"], columns="layer", values=column).sort_index(axis=1)
+        last = table.iloc[:, -1 if direction == "forward" else 0]
+        ends[direction] = np.log(last.where(last > 0))
+    both = pd.DataFrame(ends).unstack("law")
+    shifts = {name: both[name]["finite_width"] - both[name]["mean_field"] for name in DIRECTIONS}
+    return pd.DataFrame(shifts)
+
+
+def _logs(layers: pd.DataFrame, column: str) -> dict:
+    table = layers.pivot(index=[*PAIRING, "seed"], columns="layer", values=column).sort_index(axis=1)
+    groups = table.where(table > 0).groupby(PAIRING, sort=False)
+    return {key: np.log(group.to_numpy()) for key, group in groups}

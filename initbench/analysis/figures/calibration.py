@@ -1,0 +1,56 @@
+"""How often the verdicts call a network wrong: honest ones, where that is a false alarm, and wrong ones."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy.stats import binomtest
+
+from initbench.analysis.agreement import LEVEL
+from initbench.analysis.figures import style
+
+WANTED = 0.99
+"""Of wrong networks that are to be found."""
+
+
+def summary(alarms: pd.DataFrame) -> pd.DataFrame:
+    """A row per case: repetitions, alarms, their rate and its exact 95 % interval (Clopper & Pearson 1934)."""
+    rows = []
+    for case, group in alarms.groupby("case", sort=False):
+        found, count = int(group.alarm.sum()), len(group)
+        interval = binomtest(found, count).proportion_ci(method="exact")
+        rows.append({"case": case, "honest": bool(group.honest.iloc[0]), "repetitions": count, "alarms": found,
+                     "rate": found / count, "low": interval.low, "high": interval.high})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@style.styled
+def draw(summary: pd.DataFrame) -> Figure:
+    """False alarms on the left against the nominal rate, found errors on the right; a line a case."""
+    both = [(summary[summary.honest], LEVEL, f"false alarms (nominal {LEVEL:.0%})", style.hue(0)),
+            (summary[~summary.honest], WANTED, f"wrong networks found (wanted {WANTED:.0%})", style.hue(1))]  # fmt: skip
+    sides = [side for side in both if len(side[0])]
+    tallest = max(len(rows) for rows, *_ in sides)
+    figure = style.page(5.6 * len(sides) + 1.5, 0.42 * tallest + 2.2, "Can the verdicts be trusted?", _caption(summary))
+    for axes, (rows, nominal, title, color) in zip(
+        figure.subplots(1, len(sides), squeeze=False)[0], sides, strict=True
+    ):
+        places = range(len(rows))
+        errors = [rows.rate - rows.low, rows.high - rows.rate]
+        axes.errorbar(rows.rate, places, xerr=errors, fmt="o", color=color, capsize=3)
+        axes.axvline(nominal, color="0.2", linestyle=(0, (4, 2)), linewidth=1.2)
+        axes.set_yticks(places, [style.label(case) for case in rows["case"]])
+        axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="share of repetitions")
+        axes.set_title(title, loc="left")
+        axes.xaxis.set_major_formatter("{x:.0%}")
+        if nominal == LEVEL:
+            axes.set_xlim(0, max(2.5 * nominal, float(rows.high.max()) * 1.1))
+    return figure
+
+
+def _caption(summary: pd.DataFrame) -> str:
+    return (
+        f"{style.span(summary.repetitions)} repetitions a case, each a study with seeds of its own. An alarm: any"
+        " pairing or direction of the table is called wrong, after correction for all its tests. Bars: exact 95 %"
+        " intervals."
+    )
