@@ -17,6 +17,9 @@ from initbench.core.errors import InitbenchError, UsageError, WorkError
 COMMANDS = {
     "variance": ("variance", "Propagate through deep MLPs and hold every layer against theory."),
     "predict": ("predict", "What theory says of every layer; no sampling."),
+    "audit": ("audit", "What variance the frameworks' conventions really give."),
+    "run": ("run", "Answer the question of a study file."),
+    "jacobian": ("jacobian", "Singular values of Jacobians, effective rank and tangent kernel of deep MLPs."),
     "train-grid": ("train_grid", "Train every network of a grid, thousands at once."),
     "status": ("status", "How far a results folder is."),
     "verify": ("verify", "Train a sample of stored runs again with the plain loop, and compare."),
