@@ -12,6 +12,7 @@ With sigma_w² = fan_in·Var(w), sigma_b² the bias variance and (u, v) Gaussian
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,13 @@ Stand = PiecewiseLinear | GaussianMoments
 
 def moments(stand_in: Stand, promises: Sequence[Promise], inputs: InputMoments) -> list[dict[str, float]]:
     """The predicted columns of each layer, first to last; NaN where float64 cannot hold them."""
+    variances = tuple(Promise(p.layer, p.variance, bias_variance=p.bias_variance) for p in promises)
+    return [row.copy() for row in _moments(stand_in, variances, inputs)]
+
+
+@lru_cache(maxsize=4096)
+def _moments(stand_in: Stand, promises: Sequence[Promise], inputs: InputMoments) -> list[dict[str, float]]:
+    """Initializers that differ in what infinite width does not see are computed once."""
     with np.errstate(all="ignore"):
         rows = _forward(stand_in, promises, inputs)
         _backward(stand_in, promises, rows)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +34,7 @@ def record(promise: Promise, values: Mapping[str, float], note: str = "") -> Row
 
 def times(*factors: Real | float) -> Real:
     """The product; NaN where float64 cannot hold it."""
-    product = np.prod(np.broadcast_arrays(*factors), axis=0)
-    true_zero = np.any(np.broadcast_arrays(*(np.equal(factor, 0) for factor in factors)), axis=0)
+    product = np.asarray(math.prod(factors))
+    true_zero = reduce(np.logical_or, (np.equal(factor, 0) for factor in factors))
     lost = ~np.isfinite(product) | (~true_zero & (np.abs(product) < np.finfo(float).tiny))
     return np.where(lost, np.nan, product)
