@@ -111,8 +111,15 @@ class Layer:
 
     def passing(self, local: Local) -> Real:
         """Log variance that the layer's units add to E[a²], given E[z²]; `fixed same pair ...`."""
-        square = local.phi**2
-        return np.log1p(self.covariances(local, square, square) / local.passed.value**2 / self.units)
+        square, level = local.phi**2, local.passed
+        pair = local.covariance(square, square, self.cosine)
+        whole = np.stack([local.covariance(square, square)] * 2 + [pair]) / level.value**2 / self.units
+        return np.maximum(np.log1p(whole) - self.already(level.slope), 0.0)
+
+    def already(self, slope: Real) -> Real:
+        """Of the log variance of an average over Gaussian units, what E[z²] itself says: `fixed same pair ...`."""
+        own = np.log1p(2 * np.array([1.0, 1.0, self.cosine.square]) / self.units)
+        return np.multiply.outer(own, slope**2)
 
     def covariances(self, local: Local, f: Real, g: Real) -> Real:
         """Cov(f(u), g(v)) of a unit, given the mean of z² over the units; `fixed same pair ...`."""
@@ -206,8 +213,10 @@ def _forward(activation: Activation, promises: Sequence[Promise], given: Signal,
         gain = fan_in * promise.variance
         share = float(1 / (1 + promise.bias_variance / (gain * np.exp(given.log_expectation))))
         between = Cosine(share * cosine.mean + 1 - share, share**2 * cosine.variance)
-        by_units = 2 / fan_out * np.array([1.0, 1.0, between.square])
         kurtosis = promise.excess_kurtosis * fourth / fan_in * share**2
+        # Cov(z², z'²) of a unit: a Gaussian's, and the weights' fourth moment with that of what comes in
+        squares = 2 * np.array([1.0, 1.0, between.square])
+        by_units = (squares + kurtosis * np.array([1.0, 1.0, (1 + 2 * cosine.square) / 3])) / fan_out
         if promise.coupling == "orthogonal":  # z lies on a sphere of as many dimensions as the wider side has
             whole = max(fan_in, fan_out)
             by_units -= 2 / whole * share**2 * np.array([1.0, 1.0, cosine.square])
@@ -252,8 +261,8 @@ def returning(layer: Layer, local: Local, between: float, kept: float = 0.0) -> 
     found = []
     for cosine, square in ((SAME, 1.0), (SAME, 1.0), (layer.cosine, between)):
         by_slope = local.covariance(slopes, slopes, cosine) / k.value**2
-        found.append(by_slope * (1 + 2 * square) + 2 * square * (1 - kept) - 2 * k.slope**2 * cosine.square)
-    return np.log1p(np.maximum(np.stack(found) / layer.units, 0.0))
+        found.append(by_slope * (1 + 2 * square) + 2 * square * (1 - kept))
+    return np.maximum(np.log1p(np.stack(found) / layer.units) - layer.already(k.slope), 0.0)
 
 
 def _at_the_end(layer: Layer) -> Gradient:

@@ -1,0 +1,228 @@
+"""The law of finite width: exact results of the literature, and networks simulated in plain numpy."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.integrate import dblquad, quad
+from scipy.special import binom, digamma, expit, polygamma
+
+from initbench.activations import ACTIVATIONS
+from initbench.core.records import InputMoments, Network
+from initbench.initializers import INITIALIZERS
+from initbench.theory.finite_width import walked
+from initbench.theory.laws import LAWS, predict
+from initbench.theory.residuals import residuals
+from initbench.theory.response import Cosine, Local
+
+TAPERED = (48, 40, 64, 25, 32)
+FIXED = InputMoments()
+
+
+def rows_of(init, activation, widths, inputs=FIXED, bias=0.0, law="finite_width"):
+    phi = ACTIVATIONS.make(activation)
+    return predict(LAWS.make(law), phi, INITIALIZERS.make(init).promises(phi, Network(tuple(widths), bias)), inputs)
+
+
+def column(rows, name):
+    return np.array([row[name] for row in rows])
+
+
+def relative_variance(rows, of):
+    return (column(rows, f"{of}_sd") / column(rows, of)) ** 2
+
+
+# --- exact ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_rectifiers_spread_is_the_product_of_one_plus_five_over_n():
+    """Hanin & Rolnick 2018; E[z²] of a layer has its own units' 2/n in place of the last 5/n."""
+    rows = rows_of("he_normal", "relu", TAPERED)
+    widths = np.array(TAPERED[1:])
+    products = np.cumprod(1 + 5 / widths)
+    np.testing.assert_allclose(1 + relative_variance(rows, "a_second_moment"), products, rtol=1e-9)
+    before = np.array([1.0, *products[:-1]])
+    np.testing.assert_allclose(1 + relative_variance(rows, "z_second_moment"), before * (1 + 2 / widths), rtol=1e-9)
+    np.testing.assert_allclose(column(rows, "a_second_moment"), 1, rtol=1e-9)
+    # backward the same product, from the last layer to the first, and the mean is mean field's
+    backward = np.cumprod((1 + 5 / widths)[::-1])[::-1]
+    np.testing.assert_allclose(1 + relative_variance(rows, "grad_z_second_moment"), backward, rtol=1e-9)
+    infinite = rows_of("he_normal", "relu", TAPERED, law="mean_field")
+    gradients = column(infinite, "grad_z_second_moment")
+    np.testing.assert_allclose(column(rows, "grad_z_second_moment"), gradients, rtol=1e-9)
+    assert {row["note"] for row in rows} == {""}
+
+
+def test_the_number_of_the_field():
+    """He, ReLU, depth 20, width 256: one draw's E[a²] has a relative standard deviation of 0.69."""
+    last = rows_of("he_normal", "relu", (256,) * 21)[-1]
+    assert last["a_second_moment_sd"] / last["a_second_moment"] == pytest.approx(math.sqrt((1 + 5 / 256) ** 20 - 1))
+
+
+@pytest.mark.parametrize(("slope", "kappa"), [(0.0, 5.0), (0.3, 3 * (1 + 0.3**4) / (1 + 0.3**2) ** 2 * 2 - 1)])
+def test_leaky_rectifiers_by_their_fourth_moment(slope, kappa):
+    """E[phi⁴]/E[phi²]² - 1 = 6 (1 + s⁴)/(1 + s²)² - 1, by hand."""
+    init = f"variance_scaling(scale={2 / (1 + slope**2)!r})"
+    rows = rows_of(init, f"leaky_relu(slope={slope})", (50,) * 5)
+    np.testing.assert_allclose(1 + relative_variance(rows, "a_second_moment"), (1 + kappa / 50) ** np.arange(1, 5))
+
+
+def test_a_linear_network_is_a_product_of_chi_squares():
+    rows = rows_of("lecun_normal", "identity", TAPERED)
+    products = np.cumprod(1 + 2 / np.array(TAPERED[1:]))
+    np.testing.assert_allclose(1 + relative_variance(rows, "z_second_moment"), products, rtol=1e-9)
+    np.testing.assert_allclose(column(rows, "z_second_moment"), 1, rtol=1e-12)
+
+
+def test_an_orthogonal_linear_network_of_one_width_has_no_spread():
+    rows = rows_of("orthogonal", "identity", (40,) * 6)
+    np.testing.assert_allclose(relative_variance(rows, "z_second_moment"), 0, atol=1e-12)
+    narrowing = rows_of("orthogonal", "identity", (40, 10))  # a beta variable: 2 (n - m)/(m (n + 2)) to first order
+    assert relative_variance(narrowing, "z_second_moment")[0] == pytest.approx(2 * 30 / (10 * 40), rel=1e-9)
+
+
+def test_log_moments_of_a_rectifier_by_sums_over_binomials_of_chi_squares():
+    """Of n units N ~ Binomial(n, 1/2) are on: a layer's factor is (2/n) chi-square with N degrees of freedom."""
+    for n in (64, 256):
+        counts = np.arange(1, n + 1)
+        weight = binom(n, counts) / (2.0**n - 1)
+        mean = weight @ (digamma(counts / 2) + math.log(4 / n))
+        variance = weight @ (polygamma(1, counts / 2) + (digamma(counts / 2) + math.log(4 / n)) ** 2) - mean**2
+        phi = ACTIVATIONS.make("relu")
+        widths = Network((n,) * 9)
+        walk = walked(phi, tuple(INITIALIZERS.make("he_normal").promises(phi, widths)), FIXED)
+        assert walk.layers[-1].a.spread[0] / 8 == pytest.approx(variance, rel=7 / n)  # first order in 1/n
+        assert walk.layers[-1].a.mean / 8 == pytest.approx(mean, rel=5 / n)
+
+
+# --- the parts, by another route -------------------------------------------------------------------------------------
+
+
+def density(x):
+    return math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+
+
+@pytest.mark.parametrize("name", ["tanh", "relu", "silu", "hardtanh", "sigmoid"])
+def test_responses_are_the_derivatives_of_the_averages(name):
+    phi, q = ACTIVATIONS.make(name), 1.7
+
+    def average(level, power=2):
+        cuts = sorted({kink / math.sqrt(level) for kink in phi.kinks} | {-10.0, 10.0})
+        value = lambda x: float(phi.value(np.array([math.sqrt(level) * x]))[0]) ** power * density(x)  # noqa: E731
+        return sum(quad(value, low, high, epsabs=1e-13, epsrel=1e-13, limit=200)[0] for low, high in pairwise(cuts))
+
+    response, step = Local(phi, q).passed, 1e-2
+    low, middle, high = (average(q * (1 + way * step)) for way in (-1, 0, 1))
+    assert response.value == pytest.approx(middle, rel=1e-9)
+    assert response.first == pytest.approx((high - low) / (2 * step), rel=1e-3)
+    assert response.second == pytest.approx((high - 2 * middle + low) / step**2, rel=1e-3, abs=1e-8)
+
+
+@pytest.mark.parametrize("cosine", [0.0, 0.3, 0.8])
+def test_covariances_by_mehlers_formula_and_by_two_dimensional_quadrature(cosine):
+    phi, q = ACTIVATIONS.make("silu"), 0.9
+    local = Local(phi, q)
+    square = lambda z: float(phi.value(np.array([z]))[0]) ** 2  # noqa: E731
+
+    def integrand(y, x):
+        u, v = math.sqrt(q) * x, math.sqrt(q) * (cosine * x + math.sqrt(1 - cosine**2) * y)
+        return square(u) * square(v) * density(x) * density(y)
+
+    product = dblquad(integrand, -7, 7, -7, 7, epsabs=1e-8)[0]
+    expected = product - float(local.passed.value) ** 2
+    assert local.covariance(local.phi**2, local.phi**2, Cosine(cosine)) == pytest.approx(expected, abs=1e-7)
+
+
+# --- networks simulated in plain numpy -------------------------------------------------------------------------------
+
+VALUES = {"relu": (lambda z: np.maximum(z, 0), lambda z: 1.0 * (z > 0)),
+          "tanh": (np.tanh, lambda z: 1 / np.cosh(z) ** 2),
+          "silu": (lambda z: z * expit(z), lambda z: expit(z) * (1 + z * expit(-z)))}  # fmt: skip
+SPARSE = "sparse(0.75, std=0.35)"
+DRAWS = {"he_normal": lambda rng, shape, n: rng.normal(0, math.sqrt(2 / n), shape),
+         "he_uniform": lambda rng, shape, n: rng.uniform(-math.sqrt(6 / n), math.sqrt(6 / n), shape),
+         SPARSE: lambda rng, shape, n: rng.normal(0, 0.35, shape) * (rng.random(shape) < 0.25)}  # fmt: skip
+
+
+def simulated(init, activation, widths, networks, seed):
+    """Second moments of z and of dL/dz, `networks layers`: one input with |x|² = n, each network its own draw."""
+    rng, (value, slope) = np.random.default_rng(seed), VALUES[activation]
+    x = rng.normal(size=(networks, widths[0]))
+    a = x / np.sqrt((x**2).mean(axis=1, keepdims=True))
+    weights, zs = [], []
+    for n_in, n_out in pairwise(widths):
+        weights.append(DRAWS[init](rng, (networks, n_out, n_in), n_in))
+        zs.append(np.einsum("moi,mi->mo", weights[-1], a))
+        a = value(zs[-1])
+    gradient = rng.normal(size=a.shape)
+    found = [(zs[-1], gradient * slope(zs[-1]))]
+    for weight, z in zip(weights[:0:-1], zs[-2::-1], strict=True):
+        found.append((z, np.einsum("moi,mo->mi", weight, found[-1][1]) * slope(z)))
+    return tuple(np.stack([(pair[which] ** 2).mean(axis=1) for pair in found[::-1]], axis=1) for which in (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("init", "activation", "width", "depth", "networks"),
+    [("he_normal", "relu", 32, 8, 4000), ("he_uniform", "relu", 32, 8, 4000), ("he_normal", "tanh", 32, 8, 4000),
+     ("he_normal", "silu", 128, 8, 1200), (SPARSE, "tanh", 96, 5, 1500),
+     ("he_normal", "tanh", 256, 6, 600), ("he_normal", "relu", 1024, 3, 60)],
+)  # fmt: skip
+def test_mean_and_spread_of_simulated_networks(init, activation, width, depth, networks):
+    """In standard errors of the simulation, beside what first order leaves: the square of its own correction."""
+    squares = simulated(init, activation, (width,) * (depth + 1), networks, 7)
+    rows = rows_of(init, activation, (width,) * (depth + 1))
+    infinite = rows_of(init, activation, (width,) * (depth + 1), law="mean_field")
+    for found, name in zip(squares, ("z_second_moment", "grad_z_second_moment"), strict=True):
+        expected, spread = column(rows, name), column(rows, f"{name}_sd") / column(rows, name)
+        mean = found.mean(axis=0)
+        error = found.std(axis=0, ddof=1) / math.sqrt(networks)
+        first_order = np.log(expected / column(infinite, name))
+        allowed = 4 * error / mean + 3 * first_order**2 + 2 / width**2
+        assert (np.abs(np.log(mean / expected)) < allowed).all()
+        logs = np.log(found)
+        of_log = logs.std(axis=0, ddof=1)
+        kurtosis = ((logs - logs.mean(axis=0)) ** 4).mean(axis=0) / of_log**4
+        of_error = np.sqrt((kurtosis - 1) / (4 * networks))
+        law = np.sqrt(np.log1p(spread**2))
+        assert (np.abs(np.log(of_log / law)) < 4 * of_error + 6 / width + np.abs(first_order)).all()
+
+
+def test_the_fourth_moment_of_the_weights_shifts_a_saturating_layer():
+    """Sparse weights have excess kurtosis 9: z is heavy-tailed, and tanh passes less of it; told by 5 errors."""
+    widths, networks = (32, 32, 32), 40_000
+    square = simulated(SPARSE, "tanh", widths, networks, 3)[0][:, 1]
+    rows = rows_of(SPARSE, "tanh", widths)
+    gaussian = rows_of(f"normal(std={0.35 * 0.5!r})", "tanh", widths)
+    error = square.std() / math.sqrt(networks)
+    heavy, plain = rows[1]["z_second_moment"], gaussian[1]["z_second_moment"]
+    assert abs(plain - square.mean()) > 5 * error
+    assert abs(heavy - square.mean()) < 0.3 * abs(plain - square.mean())
+
+
+# --- residuals -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_residuals_of_simulated_networks_are_standard_normal(activation):
+    width, depth, networks = 128, 6, 400
+    phi = ACTIVATIONS.make(activation)
+    promises = INITIALIZERS.make("he_normal").promises(phi, Network((width,) * (depth + 1)))
+    fixed = InputMoments((1.0,), gaussian=False)  # all of one length
+    found = residuals(phi, promises, fixed, *simulated("he_normal", activation, (width,) * (depth + 1), networks, 11))
+    for values in (found.forward, found.backward):
+        assert (np.abs(values.mean(axis=0)) < 4 / math.sqrt(networks)).all()
+        assert (np.abs(values.std(axis=0) - 1) < 4 / math.sqrt(2 * networks) + 0.03).all()
+        correlation = np.corrcoef(values.T)[np.triu_indices(depth, 1)]
+        assert (np.abs(correlation) < 4.5 / math.sqrt(networks)).all()
+
+
+def test_residuals_without_meaning_are_missing():
+    phi = ACTIVATIONS.make("relu")
+    z = np.array([[1.0, 0.0, np.nan]])
+    promises = INITIALIZERS.make("he_normal").promises(phi, Network((8,) * 4))
+    found = residuals(phi, promises, FIXED, z, z)
+    assert np.isfinite(found.forward[0, 0])
+    assert np.isnan(found.forward[0, 1:]).all()
+    ones = INITIALIZERS.make("ones").promises(phi, Network((8,) * 4))
+    assert np.isnan(residuals(phi, ones, FIXED, z, z).backward).all()
