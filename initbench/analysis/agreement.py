@@ -2,8 +2,9 @@
 
 Seeds are the replicates. The residual of a layer is standard normal where theory holds (`initbench show z_residual`),
 so its mean over seeds has variance 1/seeds, and the theory's own error squared. Each layer is tested, and the sum over
-all layers: a drift too small to see in any one. The p-values of the whole table are corrected together
-(Benjamini & Hochberg 1995), so that of tables in which all is as predicted 5 % have a pairing that is called wrong.
+all layers: a drift too small to see in any one. Of these p-values Simes's is that of the pairing and direction, and
+those of the whole table are corrected together (Benjamini & Hochberg 1995): of tables in which all is as predicted 5 %
+have a pairing that is called wrong, and of the pairings called wrong at most 5 % are not.
 """
 
 from __future__ import annotations
@@ -55,17 +56,17 @@ _word("untested", "no residuals: weights without randomness, no signal, or beyon
 
 
 def agreement(residuals: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
-    """A row per init, activation and direction: the word, the smallest corrected p-value, where it starts, why."""
-    rows, layer_p, bias_p = [], [], []
+    """A row per init, activation and direction: the word, the corrected p-value, where it starts, why."""
+    rows, group_p, bias_p = [], [], []
     for (init, activation), group in residuals.groupby(PAIRING, sort=False):
         for direction in DIRECTIONS:
             z = _deviations(group, direction)
-            layer_p.append(2 * norm.sf(np.abs(z.tests)))
-            bias_p.append(2 * norm.sf(abs(z.bias)))
             rows.append({"init": init, "activation": activation, "direction": direction, "deviations": z})
-    corrected, bias = _corrected(layer_p), _corrected([np.array([p]) for p in bias_p])
+            group_p.append(_simes(2 * norm.sf(np.abs(z.tests))))
+            bias_p.append(2 * norm.sf(abs(z.bias)))
+    corrected, bias = _corrected(group_p), _corrected(bias_p)
     shifts = _shifts(predictions)
-    told = [_judge(row, p, float(b[0]), shifts) for row, p, b in zip(rows, corrected, bias, strict=True)]
+    told = [_judge(row, p, b, shifts) for row, p, b in zip(rows, corrected, bias, strict=True)]
     return pd.DataFrame(rows, columns=[*PAIRING, "direction"]).assign(
         **{name: [answer[place] for answer in told] for place, name in enumerate(AGREEMENT)}
     )
@@ -74,8 +75,8 @@ def agreement(residuals: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFram
 def against(layers: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
     """How measured layers compare with those of another result: the pairings and directions that both have.
 
-    Columns `baseline_p` (the smallest p-value over the layers of Welch's test of the logarithms, seeds as replicates,
-    corrected over the table), `layer` where it is found and `ratio`, ours over theirs there, of the geometric means.
+    Columns `baseline_p` (Simes's over the layers, of Welch's test of the logarithms with seeds as replicates, corrected
+    over the table), `layer` where it is smallest and `ratio`, ours over theirs there, of the geometric means.
     """
     rows, found = [], []
     for direction, column in DIRECTIONS.items():
@@ -84,12 +85,14 @@ def against(layers: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
             mine, other = ours[pairing], theirs[pairing]
             p = ttest_ind(mine, other, equal_var=False, nan_policy="omit").pvalue
             same = np.nanmean(mine, axis=0) == np.nanmean(other, axis=0)
-            found.append(np.where(same, 1.0, p))
-            ratio = np.exp(np.nanmean(mine, axis=0) - np.nanmean(other, axis=0))
-            rows.append({**dict(zip(PAIRING, pairing, strict=True)), "direction": direction, "ratios": ratio})
+            p = np.where(same, 1.0, p)
+            found.append(_simes(p))
+            place = int(np.argmin(np.nan_to_num(p, nan=1.0)))
+            ratio = np.exp(np.nanmean(mine[:, place]) - np.nanmean(other[:, place]))
+            rows.append({**dict(zip(PAIRING, pairing, strict=True)), "direction": direction, "layer": place + 1,
+                         "ratio": float(ratio)})  # fmt: skip
     for row, p in zip(rows, _corrected(found), strict=True):
-        place = int(np.argmin(np.nan_to_num(p, nan=1.0)))
-        row.update(baseline_p=float(p[place]), layer=place + 1, ratio=float(row.pop("ratios")[place]))
+        row["baseline_p"] = float(p)
     return pd.DataFrame(rows, columns=[*PAIRING, "direction", "baseline_p", "layer", "ratio"])
 
 
@@ -98,8 +101,9 @@ def differences(layers: pd.DataFrame, baseline: pd.DataFrame) -> list[str]:
 
     Raises `UsageError` where there is nothing to compare.
     """
-    table = against(layers, baseline)
-    if table.empty or layers.layer.max() != baseline.layer.max():
+    same_depth = layers.layer.max() == baseline.layer.max()
+    table = against(layers, baseline) if same_depth else pd.DataFrame()
+    if table.empty:
         raise UsageError("the baseline has none of these pairings, or another depth: there is nothing to compare")
     return [f"{row.init} with {row.activation}, {row.direction}: ×{row.ratio:.3g} of the baseline at layer {row.layer}"
             f" (p = {row.baseline_p:.2g})" for row in table[table.baseline_p < LEVEL].itertuples()]  # fmt: skip
@@ -132,34 +136,37 @@ def _deviations(group: pd.DataFrame, direction: str) -> _Deviations:
     return _Deviations(layers, table["bias"].columns.to_numpy()[::step], np.append(layers, drift), bias)
 
 
-def _corrected(groups: list[Real]) -> list[Real]:
-    """The p-values of all groups, corrected together; NaN stays."""
-    if not groups:
-        return []
-    sizes = np.cumsum([len(group) for group in groups])[:-1]
-    flat = np.concatenate(groups)
-    known = np.isfinite(flat)
-    flat[known] = false_discovery_control(flat[known]) if known.any() else flat[known]
-    return np.split(flat, sizes)
+def _simes(p: Real) -> float:
+    """The p-value of the hypothesis that all of these hold (Simes 1986); NaN where none is known."""
+    known = p[np.isfinite(p)]
+    return float(false_discovery_control(known).min()) if len(known) else float("nan")
 
 
-def _judge(row: dict, p: Real, bias: float, shifts: pd.DataFrame) -> tuple[str, float, float, str]:
+def _corrected(p: list[float]) -> Real:
+    """The p-values of a table, corrected together; NaN stays."""
+    found = np.array(p, float)
+    known = np.isfinite(found)
+    if known.any():
+        found[known] = false_discovery_control(found[known])
+    return found
+
+
+def _judge(row: dict, p: float, bias: float, shifts: pd.DataFrame) -> tuple[str, float, float, str]:
     z: _Deviations = row["deviations"]
-    if not np.isfinite(p).any():
+    if not np.isfinite(p):
         return "untested", np.nan, np.nan, ""
-    smallest = float(np.nanmin(p))
-    if smallest < LEVEL:
+    if p < LEVEL:
         start = _start(z.layers)
         drift = z.tests[-1]
         told = f"deviates from layer {z.numbers[start]} on; over the depth by {drift:+.1f} standard errors"
-        return "wrong", smallest, float(z.numbers[start]), told
+        return "wrong", p, float(z.numbers[start]), told
     shift = shifts.loc[(row["init"], row["activation"]), row["direction"]]
     if abs(shift) > np.log1p(SHIFT) and bias < LEVEL:
         told = (
             f"the mean is ×{np.exp(shift):.3g} of infinite width's" if abs(shift) < FAR else "far from infinite width"
         )
-        return "finite-width bias", smallest, np.nan, told
-    return "consistent", smallest, np.nan, ""
+        return "finite-width bias", p, np.nan, told
+    return "consistent", p, np.nan, ""
 
 
 def _start(layers: Real) -> int:

@@ -178,7 +178,7 @@ for _of, _given in (
         "residuals",
     )
 _column("agreement", "theory and measurement: see `initbench list agreements`", "verdicts")
-_column("p_value", "the smallest over the layers and their drift, corrected over the table", "verdicts")
+_column("p_value", "that all layers and their drift are as predicted (Simes), corrected over the table", "verdicts")
 _column("starts_at", "the layer from which on it is not as predicted, in the direction of travel", "verdicts")
 _column("note", "why a value is missing, or what it rests on", "predictions, runs")
 

@@ -28,7 +28,7 @@ def summary(alarms: pd.DataFrame) -> pd.DataFrame:
 def draw(summary: pd.DataFrame) -> Figure:
     """False alarms on the left against the nominal rate, found errors on the right; a line a case."""
     both = [(summary[summary.honest], LEVEL, f"false alarms (nominal {LEVEL:.0%})", style.hue(0)),
-            (summary[~summary.honest], WANTED, f"wrong networks found (wanted {WANTED:.0%})", style.hue(1))]  # fmt: skip
+            (summary[~summary.honest], WANTED, f"errors found (wanted {WANTED:.0%})", style.hue(1))]  # fmt: skip
     sides = [side for side in both if len(side[0])]
     tallest = max(len(rows) for rows, *_ in sides)
     figure = style.page(5.6 * len(sides) + 1.5, 0.42 * tallest + 2.2, "Can the verdicts be trusted?", _caption(summary))
