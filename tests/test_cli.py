@@ -34,8 +34,8 @@ def test_variance_prints_a_row_a_pairing_and_writes_the_tables(run):
     ]
     out = Path("results/variance")
     assert {path.name for path in out.iterdir()} == {
-        "layers.parquet", "predictions.parquet", "verdicts.parquet", "histograms.parquet", "study.toml",
-        "manifest.json", "parts", ".lock"}  # fmt: skip
+        "layers.parquet", "predictions.parquet", "residuals.parquet", "verdicts.parquet", "histograms.parquet",
+        "study.toml", "manifest.json", "parts", ".lock"}  # fmt: skip
     assert len(pd.read_parquet(out / "layers.parquet")) == 2 * 2 * 4
     assert json.loads((out / "manifest.json").read_text())["versions"]["initbench"]
     drawn = [line.split()[1] for line in done.output.splitlines() if line.startswith("Figure:")]

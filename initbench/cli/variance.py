@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from initbench.cli import options, output
+from initbench.core.errors import require
 from initbench.core.files import require_writable
 
 
@@ -22,11 +23,20 @@ from initbench.core.files import require_writable
     help="Folder for the tables.",
 )
 @options.figures
+@click.option("--widths-sweep", type=options.Numbers(), help="Several widths; slopes against width and depth.")
 @click.option("--check", is_flag=True, help="Exit with 3 unless every pairing is stable and as predicted.")
 @click.option("--baseline", type=options.Folder(), help="Results to compare with; --check fails where they differ.")
 @options.output_format
 def variance_command(
-    form: str, device: str, out: Path, reports: Path, figures: bool, check: bool, baseline: Path | None, **given: Any
+    form: str,
+    device: str,
+    out: Path,
+    reports: Path,
+    figures: bool,
+    widths_sweep: tuple[int, ...] | None,
+    check: bool,
+    baseline: Path | None,
+    **given: Any,
 ) -> None:
     """Propagate activations and gradients through deep MLPs and hold every layer against theory.
 
@@ -40,6 +50,12 @@ def variance_command(
     from initbench.grid.variance_study import resolve
 
     given, where = options.split(given)
+    if widths_sweep is not None:
+        require(
+            not (given["width"] or given["widths"] or baseline), "--widths-sweep goes without --width(s), --baseline"
+        )
+        _sweep(form, device, out, check, widths_sweep, given, where)
+        return
     study = resolve(**given)
     drawn_into = reports / out.name
     before = None if baseline is None else Results(baseline).layers
@@ -62,4 +78,38 @@ def variance_command(
     for line in failed:
         click.echo(line, err=True)
     if check and failed:
+        raise SystemExit(3)
+
+
+def _sweep(
+    form: str,
+    device: str,
+    out: Path,
+    check: bool,
+    widths: tuple[int, ...],
+    given: dict[str, Any],
+    where: dict[str, Any],
+) -> None:
+    """The study at each width, in a folder of its own, and the slopes over all."""
+    from initbench.analysis import slopes, verdicts
+    from initbench.analysis.results import Results
+    from initbench.core.files import write_text
+    from initbench.grid.run import run_variance
+    from initbench.grid.variance_study import resolve
+
+    require(len(set(widths)) > 1, "--widths-sweep needs two widths or more")
+    studies = {width: resolve(**{**given, "width": width}) for width in dict.fromkeys(widths)}
+    layers = {}
+    for width, study in studies.items():
+        folder = out / f"width_{width}"
+        with output.progress(f"networks of width {width}") as count:
+            run_variance(study, folder, device=device, judge=verdicts.verdicts, progress=count, **where)
+        layers[width] = Results(folder).layers
+    table = slopes.slopes(layers)
+    write_text(out / "slopes.csv", table.to_csv(index=False))
+    output.echo(slopes.summary(table) if form == "table" else table, form)
+    if form == "table":
+        click.echo(f"Tables:  {out}/ (slopes.csv; a folder for each width)")
+    of_width = table[table.against == "width"]  # a change with the depth is judged at one width, by the words
+    if check and (of_width.word == "not flat").any():
         raise SystemExit(3)
