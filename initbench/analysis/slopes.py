@@ -70,8 +70,9 @@ def _against_width(by_width: dict[int, pd.DataFrame]) -> Iterator[dict[str, Any]
     for (init, activation, layer), group in together.groupby([*PAIRING, "layer"], sort=False):
         by = group.groupby("width")
         for statistic in STATISTICS:
-            mean, error = by[statistic].mean(), by[statistic].sem()
-            fit = _slope_of_means(mean.index.to_numpy(float), mean.to_numpy(float), error.to_numpy(float))
+            mean = by[statistic].mean()
+            error = np.asarray(by[statistic].sem(), float)
+            fit = _slope_of_means(mean.index.to_numpy(float), mean.to_numpy(float), error)
             yield _row(init, activation, statistic, "width", fit, int(by.size().min()), layer=layer)
 
 
