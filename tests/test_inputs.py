@@ -66,3 +66,19 @@ def test_data_that_does_not_fit():
         source.batch(0, 6, 3)
     with pytest.raises(UsageError, match="a network with 4 inputs cannot take data of 3 features"):
         source.batch(0, 2, 4)
+
+
+def test_cosines_of_a_batchs_pairs_have_the_mean_and_variance_of_the_pairs():
+    """All pairs of all batches, by numpy; within a batch alone."""
+    images = torch.rand(40, 6, generator=torch.Generator().manual_seed(0)) - 0.3
+    source = SampledInputs(images)
+    moments = source.moments(seeds=3, size=8)
+    cosines = []
+    for seed in range(3):
+        batch = source.batch(seed, 8, 6).double().numpy()
+        unit = batch / np.linalg.norm(batch, axis=1, keepdims=True)
+        cosines += [unit[i] @ unit[j] for i in range(8) for j in range(i)]
+    assert moments.cosine == pytest.approx(np.mean(cosines), rel=1e-6)
+    assert moments.cosine_variance == pytest.approx(np.var(cosines), rel=1e-6)
+    assert moments.batch == 8
+    assert source.moments(seeds=2, size=1).cosine_variance == 0

@@ -82,15 +82,22 @@ class SampledInputs:
         if len(squares) > GROUPS:
             # each length stands in the list GROUPS times, so that it falls apart into groups of one size
             squares = squares.sort().values.repeat_interleave(GROUPS).view(GROUPS, -1).mean(dim=1)
-        return InputMoments(tuple(squares.tolist()), _mean_cosine(batches), gaussian=False, batch=size)
+        return InputMoments(tuple(squares.tolist()), *_cosines(batches), gaussian=False, batch=size)
 
 
-def _mean_cosine(batches: Tensor) -> float:
-    """The mean over batches of the mean cosine over a batch's pairs, `batches size features`; 0 without a pair."""
-    unit = torch.nn.functional.normalize(batches, dim=2)
-    pairs = batches.shape[1] * (batches.shape[1] - 1)
-    together = unit.sum(dim=1).square().sum(dim=1) - unit.square().sum(dim=(1, 2))
-    return float(together.mean()) / pairs if pairs else 0.0
+def _cosines(batches: Tensor) -> tuple[float, float]:
+    """Mean and variance of the cosines between a batch's pairs, over all `batches size features`; 0 without a pair."""
+    size = batches.shape[1]
+    pairs = size * (size - 1)
+    if not pairs:
+        return 0.0, 0.0
+    means = []
+    for batch in torch.nn.functional.normalize(batches, dim=2):
+        own = batch.square().sum(dim=1)  # 1, or 0 for an input that is 0
+        gram = batch @ batch.t()
+        means.append([(gram.sum() - own.sum()) / pairs, (gram.square().sum() - own.square().sum()) / pairs])
+    mean, square = torch.tensor(means, dtype=torch.float64).mean(dim=0).tolist()
+    return mean, max(square - mean**2, 0.0)
 
 
 GROUPS = 64
