@@ -1,5 +1,6 @@
 """Batches have the moments that the theory is told."""
 
+import numpy as np
 import pytest
 import torch
 
