@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.stats import binomtest
 
 from initbench.analysis.agreement import LEVEL
@@ -39,12 +42,13 @@ def draw(summary: pd.DataFrame) -> Figure:
         errors = [rows.rate - rows.low, rows.high - rows.rate]
         axes.errorbar(rows.rate, places, xerr=errors, fmt="o", color=color, capsize=3)
         axes.axvline(nominal, color="0.2", linestyle=(0, (4, 2)), linewidth=1.2)
-        axes.set_yticks(places, [style.label(case) for case in rows["case"]])
+        axes.set_yticks(places, [textwrap.fill(case, 34, break_long_words=False) for case in rows["case"]])
         axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="share of repetitions")
         axes.set_title(title, loc="left")
         axes.xaxis.set_major_formatter("{x:.0%}")
-        if nominal == LEVEL:
-            axes.set_xlim(0, max(2.5 * nominal, float(rows.high.max()) * 1.1))
+        false = nominal == LEVEL
+        axes.set_xlim(0 if false else min(0.9, rows.low.min()), max(0.125, rows.high.max() * 1.1) if false else 1.004)
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], min_n_ticks=3))
     return figure
 
 
