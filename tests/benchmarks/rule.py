@@ -14,9 +14,9 @@ FLOOR = 0.05
 """A ratio may always fall by this share: repeats of one hour know nothing of the next one."""
 DOUBT = 0.08
 """A ratio lower by this share is looked at again, beside the baseline's own commit on this very machine."""
-PAIRS = 5
+PAIRS = 7
 """How often the two are then measured, in turns."""
-CERTAIN = 0.01
+CERTAIN = 0.001
 """The p-value of those pairs below which the workload is called worse."""
 FALSE_ALARM = 0.001
 """Where the baseline's commit is not at hand: the chance that an unchanged workload, measured once, looks worse."""
