@@ -280,3 +280,30 @@ def test_a_terminal_without_greek_gets_a_table(tmp_path):
                           env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "xavier_normal" in done.stdout
+
+
+def test_run_answers_a_study_of_propagation_as_variance_left_it(run):
+    done = run("variance", *SMALL)
+    assert run("run", "results/variance/study.toml", "--out=results/again", "--no-figures").exit_code == 0
+    for table in ("layers", "verdicts"):
+        ours, theirs = (pd.read_parquet(f"results/{name}/{table}.parquet") for name in ("variance", "again"))
+        pd.testing.assert_frame_equal(ours, theirs)
+    assert done.exit_code == 0
+    Path("bad.toml").write_text('kind = "variance"\ndepht = 3')
+    bad = run("run", "bad.toml", "--out=results/bad")
+    assert (bad.exit_code, bad.stderr) == (2, "Error: bad.toml: unknown key 'depht'; did you mean 'depth'?\n")
+
+
+def test_run_trains_a_study_of_training(run):
+    Path("small.toml").write_text("""
+        question = "Does it train?"
+        [compare]
+        init = ["xavier", "he"]
+        [fix]
+        dataset = "digits"
+        steps = 3
+        width = 8
+    """)
+    done = run("run", "small.toml", "--no-figures")
+    assert done.exit_code == 0, done.output
+    assert pd.read_parquet("results/small/runs.parquet").status.tolist() == ["finished", "finished"]

@@ -42,17 +42,20 @@ class Agreement:
 
 
 AGREEMENTS: Catalogue[Agreement] = Catalogue("agreement")
+SEVERITY: dict[str, int] = {}
+"""Of two words for one pairing, the more severe stands in the table on the terminal."""
 
 
-def _word(name: str, summary: str) -> None:
+def _word(name: str, severity: int, summary: str) -> None:
     AGREEMENTS.register(name, summary=summary)(Agreement)
+    SEVERITY[name] = severity
 
 
-_word("consistent", f"all layers and their drift are as predicted (false discovery rate of the table: {LEVEL:.0%})")
-_word("finite-width bias", "as predicted at this width, where the mean is off infinite width's by more than"
+_word("consistent", 1, f"all layers and their drift are as predicted (false discovery rate of the table: {LEVEL:.0%})")
+_word("finite-width bias", 2, "as predicted at this width, where the mean is off infinite width's by more than"
       f" {SHIFT:.0%} and by more than chance")  # fmt: skip
-_word("wrong", "not as predicted, from the layer `starts_at` on")
-_word("untested", "no residuals: weights without randomness, no signal, or beyond float64")
+_word("wrong", 3, "not as predicted, from the layer `starts_at` on")
+_word("untested", 0, "no residuals: weights without randomness, no signal, or beyond float64")
 
 
 def agreement(residuals: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:

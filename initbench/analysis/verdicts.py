@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from initbench.analysis.agreement import AGREEMENT, agreement
+from initbench.analysis.agreement import AGREEMENT, SEVERITY, agreement
 from initbench.analysis.growth import DIRECTIONS, PAIRING, measured, predicted
 from initbench.core.catalogue import Catalogue
 
@@ -91,8 +91,7 @@ def _agreements(forward: pd.DataFrame, backward: pd.DataFrame) -> dict[str, pd.S
     """Of both directions' words on theory, the worse."""
     if "agreement" not in forward:
         return {}
-    order = {name: place for place, name in enumerate(("untested", "consistent", "finite-width bias", "wrong"))}
-    worse = backward.agreement.map(order) > forward.agreement.map(order)
+    worse = backward.agreement.map(SEVERITY).gt(forward.agreement.map(SEVERITY))
     return {"agreement": forward.agreement.where(~worse, backward.agreement)}
 
 

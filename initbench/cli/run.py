@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import click
 from initbench.cli import options, output
 from initbench.core.catalogue import did_you_mean
 from initbench.core.errors import UsageError
-from initbench.core.files import require_writable
+from initbench.core.files import read_toml, require_writable
 
 KINDS = ("train", "variance", "calibration")
 
@@ -32,7 +32,7 @@ def run_command(
 
     The same command again computes nothing twice, and goes on where it was interrupted.
     """
-    told = _read(study)
+    told = read_toml(study)
     kind = told.pop("kind", "train")
     out = out or Path("results") / study.stem
     common: dict[str, Any] = {"device": device, "out": out, "reports": reports, "figures": figures, "form": form}
@@ -43,22 +43,22 @@ def run_command(
     elif kind == "variance":
         from initbench.cli.variance import variance_command
 
-        ctx.invoke(
-            variance_command, **{key: tuple(v) if isinstance(v, list) else v for key, v in told.items()}, **common
-        )
+        ctx.invoke(variance_command, **_options(study, told), **common)
     elif kind == "calibration":
         _calibrate(study, **common)
     else:
         raise UsageError(f"{study}: unknown kind '{kind}'{did_you_mean(str(kind), KINDS)}")
 
 
-def _read(study: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(study.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read the study {study}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{study} is not TOML: {error}") from None
+def _options(study: Path, told: dict[str, Any]) -> dict[str, Any]:
+    """The network's options that a study of propagation gives; raises `UsageError` for another key."""
+    from initbench.grid.variance_study import resolve
+
+    known = inspect.signature(resolve).parameters
+    for key in told:
+        if key not in known:
+            raise UsageError(f"{study}: unknown key '{key}'{did_you_mean(key, known)}")
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
 
 
 def _calibrate(study: Path, device: str, out: Path, reports: Path, figures: bool, form: str) -> None:

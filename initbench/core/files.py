@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,16 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
 def write_text(path: Path, text: str) -> None:
     """A text file in UTF-8, whole or absent; raises `WorkError` where the disk refuses."""
     _told(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a user's TOML file says; raises `UsageError` with its name where it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read the study {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:  # tomllib's own are among these
+        raise UsageError(f"{path} is not TOML: {error}") from None
 
 
 def read_table(path: Path) -> pd.DataFrame:

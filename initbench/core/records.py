@@ -64,9 +64,17 @@ class InputMoments:
     batch: int = 1
     """How many inputs are averaged over: what the spread of a batch's mean rests on."""
 
-    def over_batch(self, variance: Real) -> float:
-        """Of the mean over the batch, given `fixed same pair`: variances of one input's, covariance of two inputs'."""
-        return float(variance[1] / self.batch + (1 - 1 / self.batch) * variance[2])
+    @property
+    def others(self) -> float:
+        """The share of a batch's pairs that are of two inputs."""
+        return 1 - 1 / self.batch
+
+    def over_batch(self, variance: Real, unequal: float = 0.0) -> Real:
+        """Of the mean over the batch, given `fixed same pair ...`: one input's variances, two inputs' covariance.
+
+        Inputs whose logarithms differ by the variance `unequal` count as fewer.
+        """
+        return variance[1] * np.exp(self.others * unequal) / self.batch + self.others * variance[2]
 
 
 @dataclass(frozen=True)

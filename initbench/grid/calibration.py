@@ -6,7 +6,6 @@ any pairing and direction that is called wrong.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from initbench.core.errors import UsageError
+from initbench.core.files import read_toml
 from initbench.engine import device as devices
 from initbench.grid import provenance
 from initbench.grid.plan import plan
@@ -75,7 +75,7 @@ class Calibration(BaseModel):
 def read_calibration(path: Path) -> Calibration:
     """Raises `UsageError` with the file's name and the first thing that is wrong with it."""
     try:
-        study = Calibration(**tomllib.loads(path.read_text(encoding="utf-8")))
+        study = Calibration(**read_toml(path))
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -36,6 +36,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from initbench.core.catalogue import did_you_mean
 from initbench.core.cell import Cell
 from initbench.core.errors import UsageError
+from initbench.core.files import read_toml
 from initbench.grid.factors import Level, Levels, cell_of, checked, level_of, levels, shown, told
 
 MOST_CELLS = 1_000_000
@@ -137,12 +138,7 @@ class Study(BaseModel):
 
 def read_study(path: Path) -> Study:
     """The study in a TOML file; raises `UsageError` with the file's name and what is wrong with it."""
-    try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read the study {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # tomllib's own are among these
-        raise UsageError(f"{path} is not TOML: {error}") from None
+    given = read_toml(path)
     try:
         return Study(**{"name": re.sub(r"[^A-Za-z0-9_.-]|^\.", "_", path.stem) or "study", **given})
     except UsageError as error:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from initbench.core.errors import UsageError, require
 from initbench.theory import expectation
 from initbench.theory.critical import critical
 from initbench.theory.moments import GaussianMoments
+from initbench.theory.response import hermite
 
 Real = NDArray[np.float64]
 Row = dict[str, Any]
@@ -197,11 +198,9 @@ class _Solver:
         """
         z, weight = expectation.gaussian_nodes(q, self.activation.kinks)
         x, weighted = z / np.sqrt(q)[:, None], self.activation.value(z) * weight
-        before, now = np.zeros_like(x), np.ones_like(x)
         found = np.empty((len(q), ORDERS + 2))
-        for k in range(ORDERS + 1):
-            found[:, k] = w * (weighted * now).sum(-1) ** 2 / q
-            before, now = now, (x * now - math.sqrt(k) * before) / math.sqrt(k + 1)
+        for k, polynomial in enumerate(islice(hermite(x), ORDERS + 1)):
+            found[:, k] = w * (weighted * polynomial).sum(-1) ** 2 / q
         found[found < SQUARED_ROUNDING] = 0  # an odd function's even orders
         found[:, 0] += b / q
         found[:, -1] = np.maximum(1 - found[:, :-1].sum(-1), 0)

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from initbench.activations import Activation
 from initbench.core.records import InputMoments, Promise
 from initbench.theory import infinite_width
-from initbench.theory.finite_width import HELD, Layer, Walk, returning, walked
+from initbench.theory.finite_width import Walk, walked
+from initbench.theory.fluctuation import HELD, Layer
+from initbench.theory.gradient import returning
 from initbench.theory.moments import GaussianMoments
 from initbench.theory.response import Local
 
@@ -72,11 +74,11 @@ def residuals(
                 step = _onward(layer, local, inputs)
         infinite = infinite_width.moments(GaussianMoments(activation), promises, inputs)
         for number, layer in enumerate(walk.layers):
-            spread, row = inputs.over_batch(layer.z.spread), infinite[number]
+            spread, row = float(inputs.over_batch(layer.z.spread)), infinite[number]
             found.forward_bias[:, number] = _off(level[:, number], row["z_second_moment"], spread)
             if walk.gradients:
                 own = walk.gradients[number]
-                spread = inputs.over_batch(own.slope**2 * layer.z.spread + own.spread)
+                spread = float(inputs.over_batch(own.slope**2 * layer.z.spread + own.spread))
                 found.backward_bias[:, number] = _off(gradient[:, number], row["grad_z_second_moment"], spread)
     return found
 
@@ -104,7 +106,7 @@ class Step:
         promise = layer.promise
         weights = promise.layer.fan_in * promise.variance * np.exp(self.coming)
         share = weights / (weights + promise.bias_variance)
-        variance = _over_batch(inputs, share**2 * self.spread + layer.by_units[:, None], self.unequal)
+        variance = inputs.over_batch(share**2 * self.spread + layer.by_units[:, None], self.unequal)
         return _standardized(level, np.log(weights + promise.bias_variance), variance, self.correction * self.unequal)
 
 
@@ -114,27 +116,27 @@ def _from_input(walk: Walk, inputs: InputMoments) -> Step:
 
 def _onward(layer: Layer, local: Local, inputs: InputMoments) -> Step:
     passed = local.passed
-    correction = passed.curvature * _noise(layer, inputs)
+    correction = passed.curvature * layer.noise(inputs)
     return Step(np.log(passed.value) + correction, layer.passing(local), _apart(layer.z.spread), correction)
 
 
 def _back(walk: Walk, number: int, local: Local, gradient: Real, inputs: InputMoments) -> tuple[Real, Real]:
     """Deviation and doubt of a layer's squared gradient."""
     layer, own, k, passed = walk.layers[number], walk.gradients[number], local.returned, local.passed
-    correction = k.curvature * _noise(layer, inputs)
+    correction = k.curvature * layer.noise(inputs)
     expected, found = np.log(k.value) + correction, gradient[:, number]
     if number + 1 == len(walk.layers):
-        variance = _over_batch(inputs, returning(layer, local, 0.0), 0.0)
+        variance = inputs.over_batch(returning(layer, local, 0.0))
         return _standardized(found, expected, variance, correction * _apart(layer.z.spread))
     after, later = walk.layers[number + 1], walk.gradients[number + 1]
     kept = (after.promise.coupling == "orthogonal") * layer.units / max(layer.units, after.units)
     # within a batch, an input that is louder than the rest here has another gradient from above
     both = layer.covariances(local, local.phi**2, local.slope**2) / (passed.value * k.value) / layer.units
     louder = k.slope * passed.slope * _apart(layer.z.spread) + both[1] - both[2]
-    together = later.slope * after.share * (1 - 1 / inputs.batch) * louder
+    together = later.slope * after.share * inputs.others * louder
     expected = expected + np.log(after.units * after.promise.variance) + np.log1p(own.aligned) + together
     unequal = _apart(later.slope**2 * after.z.spread + later.spread)
-    variance = _over_batch(inputs, returning(layer, local, later.between, kept), unequal)
+    variance = inputs.over_batch(returning(layer, local, later.between, kept), unequal)
     doubt = (np.abs(correction) + np.abs(together) + abs(own.aligned)) * (unequal + _apart(layer.z.spread))
     return _standardized(found, expected + gradient[:, number + 1], variance, doubt)
 
@@ -142,12 +144,6 @@ def _back(walk: Walk, number: int, local: Local, gradient: Real, inputs: InputMo
 def _apart(spread: Real) -> float:
     """Relative variance between the inputs of one network's batch."""
     return float(spread[1] - spread[2])
-
-
-def _noise(layer: Layer, inputs: InputMoments) -> float:
-    """Per curvature: how the levels of a batch's inputs differ from the batch's mean, which is what was measured."""
-    apart = (1 - 1 / inputs.batch) * _apart(layer.z.spread - layer.by_units)
-    return float(apart / 2 - inputs.over_batch(layer.by_units) / 2 + layer.kurtosis / 6)
 
 
 def _standardized(found: Real, log_expectation: Real, variance: Real, error: Real) -> tuple[Real, Real]:
@@ -159,9 +155,3 @@ def _standardized(found: Real, log_expectation: Real, variance: Real, error: Rea
     relative = np.expm1(variance)
     whole = np.sqrt(relative + relative**2 / 2 + error**2 + ROUNDING**2)
     return (found - log_expectation + relative / 2) / whole, np.abs(error) / whole
-
-
-def _over_batch(inputs: InputMoments, variance: Real, unequal: float) -> Real:
-    """Of the batch's mean; inputs whose logarithms differ by this variance count as fewer."""
-    others = 1 - 1 / inputs.batch
-    return variance[1] * np.exp(others * unequal) / inputs.batch + others * variance[2]

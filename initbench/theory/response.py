@@ -11,7 +11,9 @@ normalized Hermite polynomials he_k = He_k / sqrt(k!).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +84,7 @@ class Local:
         variance = np.asarray(q, float)
         z, self._weight = gaussian_nodes(variance, activation.kinks, rule=RULE)
         self._x = z / np.sqrt(variance)[..., None]
-        self._hermite = _hermite(self._x)
+        self._hermite = np.stack(list(islice(hermite(self._x), ORDERS + 1)))
         self.phi = activation.value(z)
         self.slope = activation.slope(z)
         self.passed = self.response(self.phi**2)
@@ -141,9 +143,9 @@ class Local:
         return self.mean(pull * self.phi) ** 2 / (self.passed.value * power), self.mean(pull**2) / power
 
 
-def _hermite(x: Real) -> Real:
-    """Normalized probabilists' Hermite polynomials of order 0 to `ORDERS`, `orders ... nodes`."""
-    rows = [np.ones_like(x), x]
-    for k in range(1, ORDERS):
-        rows.append((x * rows[k] - np.sqrt(k) * rows[k - 1]) / np.sqrt(k + 1))
-    return np.stack(rows)
+def hermite(x: Real) -> Iterator[Real]:
+    """The normalized probabilists' Hermite polynomials he_0, he_1, ... at x, one after another."""
+    before, now = np.zeros_like(x), np.ones_like(x)
+    for k in count():
+        yield now
+        before, now = now, (x * now - np.sqrt(k) * before) / np.sqrt(k + 1)
