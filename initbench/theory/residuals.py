@@ -147,11 +147,11 @@ def _apart(spread: Real) -> float:
 
 
 def _standardized(found: Real, log_expectation: Real, variance: Real, error: Real) -> tuple[Real, Real]:
-    """Deviation from E of the logarithm, and the error, both in standard deviations.
+    """Deviation from what is expected, and the error, both in standard deviations.
 
-    One layer adds a sum over units, whose logarithm is that of a gamma variable to second order: E log = log E - v/2,
-    variance v + v²/2, of the relative variance v.
+    One layer adds a mean of squares over its units: a gamma variable, of relative variance v. Its cube root is normal
+    with mean 1 - v/9 and variance v/9 (Wilson & Hilferty 1931), where its logarithm is skewed by -sqrt(v).
     """
     relative = np.expm1(variance)
-    whole = np.sqrt(relative + relative**2 / 2 + error**2 + ROUNDING**2)
-    return (found - log_expectation + relative / 2) / whole, np.abs(error) / whole
+    whole = np.sqrt(relative + error**2 + ROUNDING**2)
+    return 3 * (np.exp((found - log_expectation) / 3) - 1 + relative / 9) / whole, np.abs(error) / whole
