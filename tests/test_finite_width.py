@@ -13,8 +13,9 @@ from initbench.core.records import InputMoments, Network
 from initbench.initializers import INITIALIZERS
 from initbench.theory.finite_width import walked
 from initbench.theory.laws import LAWS, predict
+from initbench.theory.networks import Networks
 from initbench.theory.residuals import residuals
-from initbench.theory.response import Cosine, Local
+from initbench.theory.response import SQUARE, Cosine, Local
 
 TAPERED = (48, 40, 64, 25, 32)
 FIXED = InputMoments()
@@ -91,7 +92,7 @@ def test_log_moments_of_a_rectifier_by_sums_over_binomials_of_chi_squares():
         variance = weight @ (polygamma(1, counts / 2) + (digamma(counts / 2) + math.log(4 / n)) ** 2) - mean**2
         phi = ACTIVATIONS.make("relu")
         widths = Network((n,) * 9)
-        walk = walked(phi, tuple(INITIALIZERS.make("he_normal").promises(phi, widths)), FIXED)
+        walk = walked(phi, Networks.of([INITIALIZERS.make("he_normal").promises(phi, widths)]), FIXED)
         assert walk.layers[-1].a.spread[0] / 8 == pytest.approx(variance, rel=7 / n)  # first order in 1/n
         assert walk.layers[-1].a.mean / 8 == pytest.approx(mean, rel=5 / n)
 
@@ -112,7 +113,7 @@ def test_responses_are_the_derivatives_of_the_averages(name):
         value = lambda x: float(phi.value(np.array([math.sqrt(level) * x]))[0]) ** power * density(x)  # noqa: E731
         return sum(quad(value, low, high, epsabs=1e-13, epsrel=1e-13, limit=200)[0] for low, high in pairwise(cuts))
 
-    response, step = Local(phi, q).passed, 1e-2
+    response, step = Local(phi, np.array(q)).passed, 1e-2
     low, middle, high = (average(q * (1 + way * step)) for way in (-1, 0, 1))
     assert response.value == pytest.approx(middle, rel=1e-9)
     assert response.first == pytest.approx((high - low) / (2 * step), rel=1e-3)
@@ -122,7 +123,7 @@ def test_responses_are_the_derivatives_of_the_averages(name):
 @pytest.mark.parametrize("cosine", [0.0, 0.3, 0.8])
 def test_covariances_by_mehlers_formula_and_by_two_dimensional_quadrature(cosine):
     phi, q = ACTIVATIONS.make("silu"), 0.9
-    local = Local(phi, q)
+    local = Local(phi, np.array(q))
     square = lambda z: float(phi.value(np.array([z]))[0]) ** 2  # noqa: E731
 
     def integrand(y, x):
@@ -131,7 +132,8 @@ def test_covariances_by_mehlers_formula_and_by_two_dimensional_quadrature(cosine
 
     product = dblquad(integrand, -7, 7, -7, 7, epsabs=1e-8)[0]
     expected = product - float(local.passed.value) ** 2
-    assert local.covariance(local.phi**2, local.phi**2, Cosine(cosine)) == pytest.approx(expected, abs=1e-7)
+    given = Cosine(np.array(cosine), np.array(0.0))
+    assert local.covariance(SQUARE, SQUARE, given) == pytest.approx(expected, abs=1e-7)
 
 
 # --- networks simulated in plain numpy -------------------------------------------------------------------------------
@@ -224,5 +226,7 @@ def test_residuals_without_meaning_are_missing():
     found = residuals(phi, promises, FIXED, z, z)
     assert np.isfinite(found.forward[0, 0])
     assert np.isnan(found.forward[0, 1:]).all()
+    behind = residuals(phi, promises, FIXED, np.array([[1.0, np.nan, 1.0]]), np.ones((1, 3)))
+    assert np.isnan(behind.forward[0, 2])  # given a layer of which nothing is known
     ones = INITIALIZERS.make("ones").promises(phi, Network((8,) * 4))
     assert np.isnan(residuals(phi, ones, FIXED, z, z).backward).all()

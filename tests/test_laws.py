@@ -12,7 +12,7 @@ from scipy.stats import chi2, norm
 from initbench.activations import ACTIVATIONS, Activation
 from initbench.core.records import InputMoments, Network
 from initbench.initializers import INITIALIZERS
-from initbench.theory.laws import LAWS, predict
+from initbench.theory.laws import LAWS, predict, tables
 from initbench.theory.moments import GaussianMoments
 from initbench.theory.rows import PREDICTED
 
@@ -116,6 +116,25 @@ def test_normal_at_depth_400_is_true_up_to_the_last_layer_that_float64_holds():
     np.testing.assert_allclose(gradients[:128], 2.0 ** (8.0 * np.arange(128) - 1), rtol=EXACT)
     assert np.isnan(gradients[128:]).all()
     assert rows[0]["note"] == "beyond float64: grad_z_second_moment, grad_a_second_moment"
+
+
+@pytest.mark.parametrize("name", ["relu", "softplus", "tanh"])
+def test_initializers_together_are_as_each_alone(name):
+    """Beside neighbours that explode, vanish, know no randomness, or promise the same."""
+    activation, network, inputs = ACTIVATIONS.make(name), Network(TAPERED, 0.1), InputMoments((0.5, 2.0), 0.3)
+    inits = ["he_normal", "orthogonal", "normal(std=1e80)", "normal(std=1e-100)", "zeros", "ones", "he_uniform", "he"]
+    several = [INITIALIZERS.make(init).promises(activation, network) for init in inits]
+    laws = [LAWS.make(law) for law in LAW_NAMES]
+    for init, promises, by_law in zip(inits, several, tables(laws, activation, several, inputs), strict=True):
+        for law, together in zip(laws, by_law, strict=True):
+            alone = predict(law, activation, promises, inputs)
+            assert together["note"] == [row["note"] for row in alone]
+            for column_name in set(together) - {"note"}:
+                expected = column(alone, column_name)
+                scale = np.nan_to_num(np.sqrt(column(alone, "a_second_moment"))) if column_name == "a_mean" else 0
+                gap = np.abs(together[column_name] - expected)
+                assert ((gap <= 1e-9 * np.abs(expected) + 1e-12 * scale) | np.isnan(expected)).all(), (init, law.spec)
+                np.testing.assert_array_equal(np.isnan(together[column_name]), np.isnan(expected))
 
 
 @pytest.mark.parametrize("law", INFINITE)

@@ -54,6 +54,10 @@ class PiecewiseLinear:
         sum_, gap = self.right + self.left, self.right - self.left
         return q * (sum_**2 / 4 + gap**2 * (0.25 - 0.5 / np.pi))
 
+    def mean_and_variance(self, q: Real) -> tuple[Real, Real]:
+        """Both."""
+        return self.mean(q), self.variance(q)
+
     def slope_second_moment(self, q: Real) -> Real:
         return np.full_like(q, (self.left**2 + self.right**2) / 2)
 

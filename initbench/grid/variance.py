@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import lru_cache, partial
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,8 @@ from initbench.grid.beside import Beside
 from initbench.grid.plan import Plan, Planned
 from initbench.grid.variance_study import VarianceStudy
 from initbench.initializers import INITIALIZERS, Basis
-from initbench.theory.laws import LAWS
-from initbench.theory.laws import predict as predict_law
-from initbench.theory.rows import PREDICTED, SPREADS
+from initbench.theory.laws import LAWS, tables
+from initbench.theory.rows import PREDICTED, SPREADS, Table
 
 Progress = Callable[[int], None]
 Rows = list[dict[str, Any]]
@@ -47,24 +47,34 @@ def predictions(study: VarianceStudy, moments: InputMoments, laws: str | Sequenc
     A pairing that cannot be has rows without values and a note that says why; raises `UsageError` if none can be.
     """
     chosen = [LAWS.make(law) for law in ([laws] if isinstance(laws, str) else laws or LAWS.defaults)]
-    law_rows = lru_cache(None)(predict_law)  # initializers that promise the same are predicted once
-    rows: list[dict[str, Any]] = []
-    refusals: list[str] = []
+    network, promised, refused = study.network, {}, {}
     for init, name in study.pairings:
-        activation = ACTIVATIONS.make(name)
         try:
-            promises = INITIALIZERS.make(init).promises(activation, study.network)
+            promised[init, name] = INITIALIZERS.make(init).promises(ACTIVATIONS.make(name), network)
         except UsageError as reason:
-            refusals.append(str(reason))
-            told = [{**asdict(layer), "layer": layer.index, "note": str(reason)} for layer in study.network.layers]
-            rows += [{"init": init, "activation": name, "law": law.spec, **row} for law in chosen for row in told]
-            continue
-        for law in chosen:
-            made = law_rows(law, activation, tuple(promises), moments)
-            rows += [{"init": init, "activation": name, "law": law.spec, **row} for row in made]
-    if len(refusals) == len(study.pairings):
-        raise UsageError(refusals[0])
-    return pd.DataFrame(rows, columns=list(PREDICTIONS))
+            refused[init, name] = str(reason)
+    if not promised:
+        raise UsageError(next(iter(refused.values())))
+    found: dict[tuple[str, str], list[Table]] = {}
+    for name in study.activation:
+        of_activation = [pairing for pairing in promised if pairing[1] == name]
+        several = [promised[pairing] for pairing in of_activation]
+        found |= dict(zip(of_activation, tables(chosen, ACTIVATIONS.make(name), several, moments), strict=True))
+    for pairing, why in refused.items():
+        place = [{**asdict(layer), "layer": layer.index, "note": why} for layer in network.layers]
+        found[pairing] = [{name: [row[name] for row in place] for name in place[0]}] * len(chosen)
+    parts = [
+        {
+            "init": [init] * network.depth,
+            "activation": [name] * network.depth,
+            "law": [law.spec] * network.depth,
+            **table,
+        }
+        for init, name in study.pairings
+        for law, table in zip(chosen, found[init, name], strict=True)
+    ]
+    unknown = [np.nan] * network.depth
+    return pd.DataFrame({name: list(chain(*(part.get(name, unknown) for part in parts))) for name in PREDICTIONS})
 
 
 def measure(

@@ -7,22 +7,24 @@ vanish nor explode (Poole et al. 2016; Schoenholz et al. 2017, eqs. 3 and 5).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from initbench.activations import Activation
 from initbench.core.errors import UsageError
 from initbench.theory.moments import GaussianMoments, linearized
+from initbench.theory.roots import roots
 
 Real = NDArray[np.float64]
 
 SEARCHED = (1e-8, 1e8)
 """The q* among which critical points are sought."""
+LOG_Q = np.linspace(np.log(SEARCHED[0]), np.log(SEARCHED[1]), 400)
 _TINY = 1e-6  # where the map's curvature decides whether q* = 0 attracts
 
 
@@ -46,10 +48,31 @@ def critical(activation: Activation, bias_variance: float = 0.0) -> CriticalPoin
 
     Raises `UsageError` with the reason where there is none.
     """
-    points = [*_at_zero(activation, bias_variance), *_away_from_zero(activation, bias_variance)]
+    (points,) = critical_points(activation, [bias_variance])
     if not points:
-        raise UsageError(_why_none(activation, bias_variance))
+        raise UsageError(why_none(activation, bias_variance))
     return min(points, key=lambda point: (not point.attracting, point.q))
+
+
+def critical_points(activation: Activation, bias_variances: Sequence[float]) -> list[list[CriticalPoint]]:
+    """All critical points at each bias variance sigma_b², by rising q*: none, one, or one for each branch of the line.
+
+    With chi_1 = 1 put in, a fixed point is a root of q = E[phi²] / E[phi'²] + sigma_b²; among `SEARCHED` all are found,
+    also two that are about to meet. q* = 0 is one where phi(0) = 0 and sigma_b² = 0.
+    """
+    moments, biases = GaussianMoments(activation), np.array(bias_variances, float)
+
+    def excess(log_q: Real, bias: Real) -> Real:
+        q = np.exp(log_q)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a function that is flat around 0 has no slope there
+            return 1 - (moments.second_moment(q) / moments.slope_second_moment(q) + bias) / q
+
+    found = roots(excess, LOG_Q, biases)
+    points = [_at_zero(activation, bias) for bias in bias_variances]
+    if len(found.row):
+        for row, point in zip(found.row, _points(moments, np.exp(found.place)), strict=True):
+            points[row].append(point)
+    return points
 
 
 def _at_zero(activation: Activation, bias_variance: float) -> list[CriticalPoint]:
@@ -64,31 +87,17 @@ def _at_zero(activation: Activation, bias_variance: float) -> list[CriticalPoint
     return [CriticalPoint(1 / slope, 0.0, attracting=bool(factor[0] <= 1 + 1e-12))]
 
 
-def _away_from_zero(activation: Activation, bias_variance: float) -> list[CriticalPoint]:
-    """Roots q* > 0 of q = E[phi²] / E[phi'²] + sigma_b², which is the fixed point with chi_1 = 1 put in."""
-    moments = GaussianMoments(activation)
-
-    def excess(log_q: Real) -> Real:
-        q = np.exp(np.asarray(log_q))
-        with np.errstate(divide="ignore", invalid="ignore"):  # a function that is flat around 0 has no slope there
-            return 1 - (moments.second_moment(q) / moments.slope_second_moment(q) + bias_variance) / q
-
-    grid = np.linspace(np.log(SEARCHED[0]), np.log(SEARCHED[1]), 400)
-    values = excess(grid)
-    # a map that is linear in q is 0 everywhere up to rounding: its "roots" are noise
-    crossings = np.flatnonzero((values[:-1] * values[1:] < 0) & (np.abs(values[:-1]) > 1e-12))
-    roots = [np.exp(brentq(lambda t: float(excess(t)), grid[i], grid[i + 1], xtol=1e-14)) for i in crossings]
-    return [_point(moments, float(q)) for q in roots]
+def _points(moments: GaussianMoments, q: Real) -> list[CriticalPoint]:
+    """With chi_1 = 1 at these fixed points; one attracts where the map's own slope there is below 1."""
+    weight_variance, step = 1 / moments.slope_second_moment(q), 1e-4
+    rise = moments.second_moment(q * (1 + step)) - moments.second_moment(q * (1 - step))
+    attracting = weight_variance * rise < 2 * step * q
+    return [CriticalPoint(float(w), float(level), bool(attracts))
+            for w, level, attracts in zip(weight_variance, q, attracting, strict=True)]  # fmt: skip
 
 
-def _point(moments: GaussianMoments, q: float) -> CriticalPoint:
-    weight_variance = 1 / float(moments.slope_second_moment(np.array(q)))
-    step = 1e-4
-    low, high = moments.second_moment(q * np.array([1 - step, 1 + step]))
-    return CriticalPoint(weight_variance, q, attracting=bool(weight_variance * (high - low) < 2 * step * q))
-
-
-def _why_none(activation: Activation, bias_variance: float) -> str:
+def why_none(activation: Activation, bias_variance: float) -> str:
+    """The sentence for an activation that is nowhere critical at this bias variance."""
     what = f"{activation.spec} has no critical weight variance at bias variance {bias_variance:g}"
     if bias_variance > 0 and activation.at_zero == 0:
         return f"{what}: where chi_1 = 1, each layer adds the bias's variance and E[z²] grows without end"
@@ -110,6 +119,7 @@ class Gains:
     """1 / sqrt(E[phi'(z)²]), z ~ N(0, 1): keeps the gradient's second moment where E[z²] = 1."""
 
 
+@lru_cache
 def moment_gain_square(activation: Activation) -> float:
     """1 / E[phi(z)²], z ~ N(0, 1)."""
     return 1 / float(GaussianMoments(activation).second_moment(np.ones(())))

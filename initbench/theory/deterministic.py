@@ -8,7 +8,7 @@ projection's gradients) a sum over n grows by sqrt(n); between equal ones by n.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,57 +16,60 @@ from numpy.typing import NDArray
 from initbench.activations import Activation
 from initbench.core.records import InputMoments, Promise
 from initbench.theory.expectation import gauss_legendre
-from initbench.theory.rows import PREDICTED, Row, record
+from initbench.theory.rows import Columns, Table, table
 
 Real = NDArray[np.float64]
 
 _OCTAVES = np.arange(-60.0, 5.0)  # panels halve towards 0: a steep map has structure there at every scale
 _POINTS = 16
+_SECTIONS, _ROUNDS = 64, 10
+"""A kink is sought between two nodes, to a share of 64^-10 of their distance."""
 _HALVINGS = 4
+_TOGETHER = 2**16
+"""Nodes of layers at which phi is taken at once, so that they stay in the processor's cache."""
 _RESOLVED = 1e-6
 """How far a rule may be from the one with half the panels: what oscillates faster is NaN, not a sample of it."""
 
 
-def predict(exact: bool, activation: Activation, promises: Sequence[Promise], inputs: InputMoments) -> list[Row]:
+def predict(exact: bool, activation: Activation, promises: Sequence[Promise], inputs: InputMoments) -> Table:
     """The columns of `predictions` for weights that are all equal or diagonal; NaN with a note where none is known."""
     why = _why_not(exact, promises, inputs)
     if why:
-        return [record(promise, dict.fromkeys(PREDICTED, np.nan), why) for promise in promises]
+        return table(promises, {}, [why] * len(promises))
     with np.errstate(all="ignore"):
-        known = _settled(activation, promises, float(np.sqrt(np.mean(inputs.second_moment))))
-    return [record(promise, *columns) for promise, columns in zip(promises, known, strict=True)]
+        return table(promises, *_settled(activation, promises, float(np.sqrt(np.mean(inputs.second_moment)))))
 
 
-def _settled(
-    activation: Activation, promises: Sequence[Promise], deviation: float
-) -> list[tuple[dict[str, float], str]]:
-    """The columns and a note, from panels halved until two rules agree."""
+def _settled(activation: Activation, promises: Sequence[Promise], deviation: float) -> tuple[Columns, list[str]]:
+    """The columns and a note for each layer, from panels halved until two rules agree."""
     cuts = _cuts(activation, promises, deviation)
     coarse = _columns(activation, promises, deviation, *_nodes(cuts))
     for _ in range(_HALVINGS):
         cuts = np.sort(np.concatenate([cuts, (cuts[1:] + cuts[:-1]) / 2]))
         fine = _columns(activation, promises, deviation, *_nodes(cuts))
-        agreed = [_agreed(*pair) for pair in zip(coarse, fine, strict=True)]
-        if not any(note for _, note in agreed):
+        agreed, notes = _agreed(coarse, fine)
+        if not any(notes):
             break
         coarse = fine
-    return agreed
+    return agreed, notes
 
 
-def _columns(
-    activation: Activation, promises: Sequence[Promise], deviation: float, x: Real, weight: Real
-) -> list[dict[str, float]]:
-    forward = _forward(activation, promises, x * deviation)
-    gradients = _backward(activation, promises, forward, weight)
-    return [{**_integrated(z, weight, activation), **row} for z, row in zip(forward, gradients, strict=True)]
+def _columns(activation: Activation, promises: Sequence[Promise], deviation: float, x: Real, weight: Real) -> Columns:
+    z = np.stack(list(_forward(activation, promises, x * deviation)))  # layers nodes
+    blocks = np.array_split(z, -(-z.size // _TOGETHER))
+    forward = [_integrated(block, weight, activation) for block in blocks]
+    slope_squares = np.concatenate([activation.slope(block) ** 2 for block in blocks])
+    columns = {name: np.concatenate([block[name] for block in forward]) for name in forward[0]}
+    return columns | _backward(promises, slope_squares, weight, activation.flat)
 
 
-def _agreed(coarse: dict[str, float], fine: dict[str, float]) -> tuple[dict[str, float], str]:
-    """The columns on which both rules agree, and a note on those that neither resolves."""
+def _agreed(coarse: Columns, fine: Columns) -> tuple[Columns, list[str]]:
+    """The columns on which both rules agree, and for each layer a note on those that neither resolves."""
     scale = {**fine, "a_mean": np.sqrt(fine["a_second_moment"])}  # the mean of an odd function is 0
-    lost = [name for name in fine if abs(fine[name] - coarse[name]) > _RESOLVED * abs(scale[name])]
-    note = f"too steep or too often folded to integrate: {', '.join(lost)}" if lost else ""
-    return {**fine, **dict.fromkeys(lost, np.nan)}, note
+    lost = {name: np.abs(fine[name] - coarse[name]) > _RESOLVED * np.abs(scale[name]) for name in fine}
+    names = [[name for name in fine if lost[name][layer]] for layer in range(len(fine["a_mean"]))]
+    notes = [f"too steep or too often folded to integrate: {', '.join(of)}" if of else "" for of in names]
+    return {name: np.where(lost[name], np.nan, fine[name]) for name in fine}, notes
 
 
 def _why_not(exact: bool, promises: Sequence[Promise], inputs: InputMoments) -> str:
@@ -88,16 +91,18 @@ def _cuts(activation: Activation, promises: Sequence[Promise], deviation: float)
     cuts = np.concatenate([-edges[::-1], [0.0], edges])
     x, kinks = _nodes(cuts)[0], np.array(activation.kinks)
 
-    def layers(at: Real) -> Real:
-        return np.stack(_forward(activation, promises, at * deviation))
-
-    above = layers(x)[..., None] > kinks  # layers nodes kinks
+    above = np.stack(list(_forward(activation, promises, x * deviation)))[..., None] > kinks  # layers nodes kinks
     layer, left, kink = np.nonzero(above[:, 1:] != above[:, :-1])
     low, high, side = x[left], x[left + 1], above[layer, left, kink]
-    for _ in range(60):
-        middle = (low + high) / 2
-        same = (layers(middle)[layer, np.arange(len(layer))] > kinks[kink]) == side
-        low, high = np.where(same, middle, low), np.where(same, high, middle)
+    each, parts = np.arange(len(layer)), np.linspace(0, 1, _SECTIONS + 1)
+    for _ in range(_ROUNDS if len(layer) else 0):
+        at = low[:, None] + (high - low)[:, None] * parts
+        z = np.empty_like(at)
+        for number, values in enumerate(_forward(activation, promises, at * deviation)):
+            z[layer == number] = values[layer == number]
+        same = (z > kinks[kink, None]) == side[:, None]
+        last = np.clip(np.argmin(same, axis=1) - 1, 0, _SECTIONS - 1)
+        low, high = at[each, last], at[each, last + 1]
     return np.unique(np.concatenate([cuts, high]))
 
 
@@ -114,37 +119,32 @@ def _entry(promise: Promise) -> float:
     return promise.mean * (promise.layer.fan_in if promise.coupling == "diagonal" else 1)
 
 
-def _forward(activation: Activation, promises: Sequence[Promise], x: Real) -> list[Real]:
+def _forward(activation: Activation, promises: Sequence[Promise], x: Real) -> Iterator[Real]:
     """z of each layer as a function of the input's one coordinate."""
-    z, rows = x, []
+    z = x
     for number, promise in enumerate(promises):
         if promise.coupling == "diagonal":
             terms = 1.0
         else:
             terms = promise.layer.fan_in if number else promise.layer.fan_in**0.5
         z = _entry(promise) * terms * (activation.value(z) if number else z)
-        rows.append(z)
-    return rows
+        yield z
 
 
-def _backward(
-    activation: Activation, promises: Sequence[Promise], forward: Sequence[Real], weight: Real
-) -> list[dict[str, float]]:
-    """The gradient columns, first layer first."""
-    grad_a = np.ones_like(forward[-1])
-    columns: list[dict[str, float]] = []
+def _backward(promises: Sequence[Promise], slope_squares: Real, weight: Real, flat: bool) -> Columns:
+    """The gradient columns."""
+    at_a, at_z = np.empty(len(promises)), np.empty(len(promises))
+    grad_a = np.ones_like(weight)
     for number in reversed(range(len(promises))):
         promise = promises[number]
-        grad_z = activation.slope(forward[number]) ** 2 * grad_a
-        here = {"grad_a_second_moment": _integral(grad_a, weight, activation.flat),
-                "grad_z_second_moment": _integral(grad_z, weight, activation.flat)}  # fmt: skip
-        above = columns[-1]["grad_z_second_moment"] if columns else np.nan
-        columns.append({"chi": here["grad_z_second_moment"] / above if above else np.nan, **here})
+        grad_z = slope_squares[number] * grad_a
+        at_a[number], at_z[number] = _integral(grad_a, weight, flat), _integral(grad_z, weight, flat)
         last = number == len(promises) - 1  # the projection's gradients are independent from unit to unit
         fan_out = promise.layer.fan_out
         terms = 1.0 if promise.coupling == "diagonal" else float(fan_out if last else fan_out**2)
         grad_a = _entry(promise) ** 2 * terms * grad_z
-    return columns[::-1]
+    above = np.append(np.where(at_z[1:] == 0, np.nan, at_z[1:]), np.nan)
+    return {"chi": at_z / above, "grad_a_second_moment": at_a, "grad_z_second_moment": at_z}
 
 
 def _integral(gradient: Real, weight: Real, flat: bool) -> float:
@@ -153,9 +153,9 @@ def _integral(gradient: Real, weight: Real, flat: bool) -> float:
     return total if total > 0 or flat else np.nan
 
 
-def _integrated(z: Real, weight: Real, activation: Activation) -> dict[str, float]:
+def _integrated(z: Real, weight: Real, activation: Activation) -> Columns:
     value = activation.value(z)
-    mean = float((value * weight).sum())
-    variance = float(((value - mean) ** 2 * weight).sum())
-    return {"z_second_moment": float((z**2 * weight).sum()), "z_cosine": np.nan, "a_mean": mean,
+    mean = (value * weight).sum(axis=-1)
+    variance = ((value - mean[:, None]) ** 2 * weight).sum(axis=-1)
+    return {"z_second_moment": (z**2 * weight).sum(axis=-1), "z_cosine": np.full_like(mean, np.nan), "a_mean": mean,
             "a_second_moment": variance + mean**2, "a_variance": variance}  # fmt: skip

@@ -16,20 +16,22 @@ of many factors: mean exp(E ξ + Var ξ/2), relative variance exp(Var ξ) - 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from initbench.activations import Activation
-from initbench.core.records import InputMoments, Promise
+from initbench.core.records import InputMoments
 from initbench.theory import infinite_width
 from initbench.theory.fluctuation import Layer, Signal, drawn_input, forward
 from initbench.theory.gradient import Gradient, backward
 from initbench.theory.moments import GaussianMoments
-from initbench.theory.rows import Row, record
+from initbench.theory.networks import Networks
+from initbench.theory.response import CENTRED, VALUE
+from initbench.theory.rows import Columns, Notes
+
+Real = NDArray[np.float64]
 
 DOUBTFUL = 0.5
 """A correction to the logarithm of a mean from which on first order is not the whole of it."""
@@ -37,62 +39,90 @@ DOUBTFUL = 0.5
 
 @dataclass(frozen=True)
 class Walk:
-    """All layers of one network."""
+    """All layers of some networks; NaN from where float64 loses a level, and the gradients of such a network."""
 
-    infinite: list[dict[str, float]]
-    """The columns at infinite width, for inputs of the mean length."""
     given: Signal
     """The input."""
     layers: list[Layer]
-    """As far as float64 holds the level; gradients only where it does to the end."""
     gradients: list[Gradient]
 
 
-def rows(activation: Activation, promises: Sequence[Promise], inputs: InputMoments) -> list[Row]:
-    """The columns of `predictions`, of which the spreads are those of one network and one given input."""
-    infinite = infinite_width.moments(GaussianMoments(activation), promises, inputs)
-    walk = walked(activation, tuple(promises), inputs)
-    with np.errstate(all="ignore"):
-        columns = [_columns(walk, number, row) for number, row in enumerate(infinite)]
-    for (values, _), (after, _) in pairwise(columns):
-        if after.get("grad_z_second_moment"):
-            values["chi"] = values["grad_z_second_moment"] / after["grad_z_second_moment"]
-    return [record(promise, *found) for promise, found in zip(promises, columns, strict=True)]
-
-
-@lru_cache(maxsize=4096)
-def walked(activation: Activation, promises: tuple[Promise, ...], inputs: InputMoments) -> Walk:
+def walked(activation: Activation, networks: Networks, inputs: InputMoments) -> Walk:
     """Expectation and spread of all layers' log moments."""
-    level = InputMoments((float(np.mean(inputs.second_moment)),), inputs.cosine)
-    infinite = infinite_width.moments(GaussianMoments(activation), promises, level)
-    given, cosine = drawn_input(promises[0], inputs)
+    given, cosine = drawn_input(networks.layers[0].layer, inputs)
     with np.errstate(all="ignore"):
-        layers = forward(activation, promises, given, cosine)
-        return Walk(infinite, given, layers, backward(layers) if len(layers) == len(promises) else [])
+        layers = forward(activation, networks, given, cosine)
+        return Walk(given, layers, backward(layers))
 
 
-def _columns(walk: Walk, number: int, infinite: dict[str, float]) -> tuple[dict[str, float], str]:
-    """One layer's columns, and a note where first order is not the whole.
+def columns(activation: Activation, networks: Networks, inputs: InputMoments) -> tuple[Columns, Notes]:
+    """The columns of `predictions`, of which the spreads are those of one network and one given input.
 
-    What finite width changes at the inputs' mean length is put upon the average over their lengths.
+    What finite width changes at the inputs' mean length is put upon the average over their lengths. A note says where
+    first order is not the whole.
     """
-    if number >= len(walk.layers):
-        return {name: value for name, value in infinite.items() if value == 0}, ""
-    layer, level = walk.layers[number], walk.infinite[number]
-    z, a = layer.z, layer.a
-    found = {"z_second_moment": (np.exp(z.log_expectation), z.spread[0]),
-             "a_second_moment": (np.exp(a.log_expectation), a.spread[0]),
-             "a_variance": (layer.average((layer.local.phi - level["a_mean"]) ** 2), np.nan)}  # fmt: skip
-    if walk.gradients:
-        gradient = walk.gradients[number]
-        spread = gradient.slope**2 * z.spread[0] + gradient.spread[0]
-        found["grad_z_second_moment"] = (np.exp(gradient.log_expectation(z)), spread)
-        found["grad_a_second_moment"] = (np.exp(gradient.at_a), np.nan)
-    change = {name: float(value / level[name]) for name, (value, _) in found.items()}
-    values = {name: infinite[name] * factor for name, factor in change.items()}
-    for name, (_, spread) in found.items():
-        values[f"{name}_sd"] = values[name] * float(np.expm1(spread)) ** 0.5
-    values["z_cosine"] = infinite["z_cosine"]
-    values["a_mean"] = infinite["a_mean"] + layer.average(layer.local.phi) - level["a_mean"]
-    doubtful = [name for name, factor in change.items() if not abs(np.log(factor)) < DOUBTFUL]
-    return values, f"depth/width is too large for first order in 1/n: {', '.join(doubtful)}" if doubtful else ""
+    infinite, level = (
+        infinite_width.moments(GaussianMoments(activation), networks, InputMoments(squares, inputs.cosine))
+        for squares in (inputs.second_moment, (float(np.mean(inputs.second_moment)),))
+    )
+    walk = walked(activation, networks, inputs)
+    with np.errstate(all="ignore"):
+        expected, spread = _expected(walk, level["a_mean"])
+        change = {name: value / level[name] for name, value in expected.items() if name != "a_mean"}
+        values = {name: infinite[name] * factor for name, factor in change.items()}
+        gradient = values["grad_z_second_moment"]
+        values["chi"] = np.full_like(gradient, np.nan)
+        values["chi"][:-1] = gradient[:-1] / np.where(gradient[1:] == 0, np.nan, gradient[1:])
+        values |= {f"{name}_sd": values[name] * np.sqrt(np.expm1(of)) for name, of in spread.items()}
+        values["a_mean"] = infinite["a_mean"] + expected["a_mean"] - level["a_mean"]
+        values["z_cosine"] = infinite["z_cosine"]
+        doubtful = {name: ~(np.abs(np.log(factor)) < DOUBTFUL) for name, factor in change.items()}
+    held = np.isfinite([layer.z.mean for layer in walk.layers])
+    for name in values:  # a 0 of infinite width is one of finite width, too, whatever float64 holds
+        zero = infinite[name] == 0 if name in infinite else False
+        values[name] = np.where(held, values[name], np.where(zero, 0.0, np.nan))
+    for name in doubtful:
+        doubtful[name] &= held[-1] if name.startswith("grad") else held
+    return values, _notes(doubtful)
+
+
+def _expected(walk: Walk, a_mean: Real) -> tuple[Columns, Columns]:
+    """Columns for an input of the mean length, and relative log variances of some."""
+    layers, gradients = walk.layers, walk.gradients
+    expected = {
+        "z_second_moment": [np.exp(layer.z.log_expectation) for layer in layers],
+        "a_second_moment": [np.exp(layer.a.log_expectation) for layer in layers],
+        "a_variance": [_variance(*of) for of in zip(layers, a_mean, strict=True)],
+        "grad_z_second_moment": [
+            np.exp(g.log_expectation(layer.z)) for layer, g in zip(layers, gradients, strict=True)
+        ],
+        "grad_a_second_moment": [np.exp(gradient.at_a) for gradient in gradients],
+        "a_mean": [layer.average(VALUE) for layer in layers],
+    }
+    spread = {
+        "z_second_moment": [layer.z.spread[0] for layer in layers],
+        "a_second_moment": [layer.a.spread[0] for layer in layers],
+        "grad_z_second_moment": [g.slope**2 * layer.z.spread[0] + g.spread[0]
+                                 for layer, g in zip(layers, gradients, strict=True)],
+    }  # fmt: skip
+    return _stacked(expected), _stacked(spread)
+
+
+def _stacked(columns: dict[str, list[Real]]) -> Columns:
+    return {name: np.stack(layers) for name, layers in columns.items()}
+
+
+def _variance(layer: Layer, mean: Real) -> Real:
+    """E[(phi - mean)²] over the units of a network."""
+    centre = layer.local.mean[..., VALUE]
+    gap = centre - mean
+    return layer.average(CENTRED) + 2 * gap * (layer.average(VALUE) - centre) + gap**2
+
+
+def _notes(doubtful: dict[str, NDArray[np.bool_]]) -> Notes:
+    """`layers networks`."""
+    notes = np.full(next(iter(doubtful.values())).shape, "", dtype=object)
+    for place in zip(*np.nonzero(np.any(list(doubtful.values()), axis=0)), strict=True):
+        names = [name for name, where in doubtful.items() if where[place]]
+        notes[place] = f"depth/width is too large for first order in 1/n: {', '.join(names)}"
+    return notes

@@ -14,8 +14,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from initbench.theory.fluctuation import Layer, Signal
-from initbench.theory.response import SAME, Local
+from initbench.theory.fluctuation import Layer, Signal, fixed_same_pair
+from initbench.theory.response import SLOPE, SLOPE_SQUARE, SQUARE, Local
 
 Real = NDArray[np.float64]
 
@@ -24,22 +24,22 @@ Real = NDArray[np.float64]
 class Gradient:
     """A layer's squared gradient dL/dz, as a function of its ξ: log E at E ξ, two derivatives, variances given ξ."""
 
-    value: float
-    slope: float
-    bend: float
+    value: Real
+    slope: Real
+    bend: Real
     spread: Real
-    carried: float
+    carried: Real
     """E[(z·dL/dz)²] over what it would be if the gradient did not know its weights."""
-    between: float
+    between: Real
     """E of the squared cosine between two inputs' gradients."""
-    at_a: float = 0.0
+    at_a: Real
     """log E[(dL/da)²] of this layer."""
-    aligned: float = 0.0
+    aligned: Real
     """The share that knowing the weights adds."""
 
-    def log_expectation(self, z: Signal) -> float:
+    def log_expectation(self, z: Signal) -> Real:
         """log E[(dL/dz)²] for a given input."""
-        return float(self.value + (self.bend + self.slope**2) / 2 * z.spread[0])
+        return self.value + (self.bend + self.slope**2) / 2 * z.spread[0]
 
 
 def backward(layers: Sequence[Layer]) -> list[Gradient]:
@@ -50,63 +50,67 @@ def backward(layers: Sequence[Layer]) -> list[Gradient]:
     return found[::-1]
 
 
-def returning(layer: Layer, local: Local, between: float, kept: float = 0.0) -> Real:
-    """Log variance that the layer's units add to the squared gradient, given E[z²]; `fixed same pair ...`.
+def returning(layer: Layer, local: Local, between: Real, kept: Real) -> Real:
+    """Log variance that the layer's units add to the squared gradient, given E[z²]; `fixed same pair`.
 
     The gradient at a is Gaussian, `between` its squared cosine between two inputs; orthogonal weights have `kept` its
     length, a share of the freedom of its units.
     """
-    slopes, k = local.slope**2, local.returned
-    found = []
-    for cosine, square in ((SAME, 1.0), (SAME, 1.0), (layer.cosine, between)):
-        by_slope = local.covariance(slopes, slopes, cosine) / k.value**2
-        found.append(by_slope * (1 + 2 * square) + 2 * square * (1 - kept))
-    return np.maximum(np.log1p(np.stack(found) / layer.units) - layer.already(k.slope), 0.0)
+    k = local.returned
+    square = fixed_same_pair(1.0, between)
+    own, pair = (local.covariance(SLOPE_SQUARE, SLOPE_SQUARE, cosine) for cosine in (None, layer.cosine))
+    by_slope = fixed_same_pair(own, pair) / k.value**2
+    whole = (by_slope * (1 + 2 * square) + 2 * square * (1 - kept)) / layer.units
+    return np.maximum(np.log1p(whole) - layer.already(k.slope), 0.0)
 
 
 def _at_the_end(layer: Layer) -> Gradient:
-    k = layer.local.returned
+    k, nothing = layer.local.returned, np.zeros_like(layer.z.mean)
     _, power = layer.local.alignment
-    value = float(np.log(k.value) + k.curvature * layer.noise())
-    carried = float(power * layer.share + 1 - layer.share)
-    spread = returning(layer, layer.local, 0.0)
-    return Gradient(value, float(k.slope), float(k.bend), spread, carried, _between(layer, 0.0))
+    return Gradient(
+        value=np.log(k.value) + k.curvature * layer.noise(),
+        slope=k.slope,
+        bend=k.bend,
+        spread=returning(layer, layer.local, nothing, nothing),
+        carried=power * layer.share + 1 - layer.share,
+        between=_between(layer, nothing),
+        at_a=nothing,
+        aligned=nothing,
+    )
 
 
-def _between(layer: Layer, at_a: float) -> float:
+def _between(layer: Layer, at_a: Real) -> Real:
     """The squared cosine between two inputs' gradients at z, given that at a."""
     local, k = layer.local, layer.local.returned.value
-    centre = local.mean(local.slope)
-    kept = (local.covariance(local.slope, local.slope, layer.cosine) + centre**2) / k
-    slopes = local.slope**2
-    new = 1 + local.covariance(slopes, slopes, layer.cosine) / k**2
-    return float(kept**2 * at_a + new * (1 - at_a) ** 2 / layer.units)
+    kept = (local.covariance(SLOPE, SLOPE, layer.cosine) + local.mean[..., SLOPE] ** 2) / k
+    new = 1 + local.covariance(SLOPE_SQUARE, SLOPE_SQUARE, layer.cosine) / k**2
+    return kept**2 * at_a + new * (1 - at_a) ** 2 / layer.units
 
 
 def _passed_back(layer: Layer, after: Layer, gradient: Gradient) -> Gradient:
     local, n = layer.local, layer.units
     k, level = local.returned, local.passed
-    gain = np.log(after.units * after.promise.variance)
-    orthogonal = after.promise.coupling == "orthogonal"
+    gain = np.log(after.units * after.promises.variance)
+    orthogonal = after.promises.orthogonal
     knows = (gradient.carried - 1) / n
-    aligned = knows * (local.mean((local.phi * local.slope) ** 2) / (level.value * k.value) - orthogonal)
+    aligned = knows * (local.product(SQUARE, SLOPE_SQUARE) / (level.value * k.value) - orthogonal)
     response = after.share * level.slope
     bend = after.share * level.bend + after.share * (1 - after.share) * level.slope**2
     step = after.z.spread - response**2 * layer.z.spread
-    both = layer.covariances(local, local.phi**2, local.slope**2) / (level.value * k.value)
+    both = layer.covariances(local, SQUARE, SLOPE_SQUARE) / (level.value * k.value)
     together = after.share * both / n * gradient.slope
     later = (gradient.bend + gradient.slope**2) / 2
     value = (gain + np.log(k.value) + k.curvature * layer.noise() + np.log1p(aligned) + gradient.value + together[0]
              + later * step[0] - gradient.slope * bend / 2 * layer.z.spread[0])  # fmt: skip
-    added = returning(layer, local, gradient.between, kept=orthogonal * n / max(n, after.units))
+    added = returning(layer, local, gradient.between, orthogonal * n / max(n, after.units))
     pull, power = local.alignment
     return Gradient(
-        value=float(value),
-        slope=float(k.slope + gradient.slope * response),
-        bend=float(k.bend + gradient.bend * response**2 + gradient.slope * bend),
+        value=value,
+        slope=k.slope + gradient.slope * response,
+        bend=k.bend + gradient.bend * response**2 + gradient.slope * bend,
         spread=gradient.spread + gradient.slope**2 * step + 2 * together + added,
-        carried=float(layer.share * (pull * (gradient.carried - 1) + power) + 1 - layer.share),
+        carried=layer.share * (pull * (gradient.carried - 1) + power) + 1 - layer.share,
         between=_between(layer, gradient.between),
-        at_a=float(gain + np.log1p(knows * (not orthogonal)) + gradient.log_expectation(after.z)),
-        aligned=float(aligned),
+        at_a=gain + np.log1p(knows * ~orthogonal) + gradient.log_expectation(after.z),
+        aligned=aligned,
     )

@@ -11,61 +11,81 @@ With sigma_w² = fan_in·Var(w), sigma_b² the bias variance and (u, v) Gaussian
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from initbench.activations.closed_forms import PiecewiseLinear
-from initbench.core.records import InputMoments, Promise
+from initbench.core.records import InputMoments
 from initbench.theory.moments import GaussianMoments
-from initbench.theory.rows import times
+from initbench.theory.networks import Networks
+from initbench.theory.rows import Columns, times
 
 Real = NDArray[np.float64]
 Stand = PiecewiseLinear | GaussianMoments
 
+TOGETHER = 10
+"""Layers whose quadratures are held in memory at once."""
+STILL = 1e-12
+"""What E[z²], relative, and a cosine may move without another E[phi(u) phi(v)]."""
 
-def moments(stand_in: Stand, promises: Sequence[Promise], inputs: InputMoments) -> list[dict[str, float]]:
-    """The predicted columns of each layer, first to last; NaN where float64 cannot hold them."""
-    variances = tuple(Promise(p.layer, p.variance, bias_variance=p.bias_variance) for p in promises)
-    return [row.copy() for row in _moments(stand_in, variances, inputs)]
 
-
-@lru_cache(maxsize=4096)
-def _moments(stand_in: Stand, promises: Sequence[Promise], inputs: InputMoments) -> list[dict[str, float]]:
-    """Initializers that differ in what infinite width does not see are computed once."""
+@lru_cache(maxsize=8)  # mean field is also where finite width starts
+def moments(stand_in: Stand, networks: Networks, inputs: InputMoments) -> Columns:
+    """The predicted columns, `layers networks`; NaN where float64 cannot hold them."""
+    distinct, which = networks.distinct()
     with np.errstate(all="ignore"):
-        rows = _forward(stand_in, promises, inputs)
-        _backward(stand_in, promises, rows)
-    return [{name: float(np.mean(value)) for name, value in row.items()} for row in rows]
+        rows = _forward(stand_in, distinct, inputs)
+        _backward(stand_in, distinct, rows)
+    return {name: np.stack([row[name].mean(axis=-1) for row in rows])[:, which] for name in rows[0]}
 
 
-def _forward(stand_in: Stand, promises: Sequence[Promise], inputs: InputMoments) -> list[dict[str, Real]]:
-    second = np.array(inputs.second_moment)
-    product = inputs.cosine * second.mean()  # E[a a'] between two inputs
-    rows = []
-    for promise in promises:
-        fan_in, variance = promise.layer.fan_in, promise.variance
-        q = times(fan_in, variance, second) + promise.bias_variance
-        level = q.mean()
-        cosine = np.clip((fan_in * variance * product + promise.bias_variance) / level, -1.0, 1.0)
-        mean, spread = stand_in.mean(q), stand_in.variance(q)
+def _forward(stand_in: Stand, networks: Networks, inputs: InputMoments) -> list[dict[str, Real]]:
+    """The columns of each layer, `networks inputs`: one value for each of the input's second moments."""
+    second = np.array([inputs.second_moment])
+    product = inputs.cosine * second.mean(axis=-1)  # E[a a'] between two inputs
+    kernel, rows = _Kernel(stand_in), []
+    for promises in networks.layers:
+        fan_in, variance, bias = promises.layer.fan_in, promises.variance, promises.bias_variance
+        q = times(fan_in, variance[:, None], second) + bias[:, None]
+        level = q.mean(axis=-1)
+        cosine = np.clip((fan_in * variance * product + bias) / level, -1.0, 1.0)
+        mean, spread = stand_in.mean_and_variance(q)
         second = spread + mean**2
-        product = stand_in.kernel(level, cosine) if level > 0 else stand_in.mean(level) ** 2
+        product = kernel(level, np.where(level > 0, cosine, 0.0))
         # over the whole batch, the samples' different means add to the variance
-        rows.append({"z_second_moment": q, "z_cosine": cosine, "a_mean": mean, "a_second_moment": second,
-                     "a_variance": spread.mean() + mean.var()})  # fmt: skip
+        rows.append({"z_second_moment": q, "z_cosine": cosine[:, None], "a_mean": mean, "a_second_moment": second,
+                     "a_variance": (spread.mean(axis=-1) + mean.var(axis=-1))[:, None]})  # fmt: skip
     return rows
 
 
-def _backward(stand_in: Stand, promises: Sequence[Promise], rows: list[dict[str, Real]]) -> None:
-    """Fill the gradient columns, last layer first; one value for each of the input's second moments."""
-    grad_a = np.ones_like(rows[-1]["z_second_moment"])
-    next_gain = np.nan  # the last layer has no next weight
-    for promise, row in zip(reversed(promises), reversed(rows), strict=True):
-        slope = stand_in.slope_second_moment(row["z_second_moment"])
+class _Kernel:
+    """E[phi(u) phi(v)] layer after layer, integrated anew only for networks that have moved since."""
+
+    def __init__(self, stand_in: Stand) -> None:
+        self.stand_in = stand_in
+        self.known: tuple[Real, Real, Real] | None = None
+
+    def __call__(self, q: Real, c: Real) -> Real:
+        if self.known is None:
+            self.known = q.copy(), c.copy(), self.stand_in.kernel(q, c)
+        old_q, old_c, product = self.known
+        moved = ~((np.abs(q - old_q) <= STILL * q) & (np.abs(c - old_c) <= STILL))
+        old_q[moved], old_c[moved] = q[moved], c[moved]
+        product[moved] = self.stand_in.kernel(q[moved], c[moved])
+        return product.copy()
+
+
+def _backward(stand_in: Stand, networks: Networks, rows: list[dict[str, Real]]) -> None:
+    """Fill the gradient columns, last layer first."""
+    levels = np.stack([row["z_second_moment"] for row in rows])
+    blocks = np.array_split(levels, -(-len(levels) // TOGETHER))
+    slopes = np.concatenate([stand_in.slope_second_moment(block) for block in blocks])
+    grad_a = np.ones_like(levels[-1])
+    next_gain: Real = np.array(np.nan)  # the last layer has no next weight
+    for promises, row, slope in zip(reversed(networks.layers), reversed(rows), reversed(slopes), strict=True):
         grad_z = times(slope, grad_a)
         row.update({"chi": next_gain * slope, "grad_a_second_moment": grad_a, "grad_z_second_moment": grad_z})
-        next_gain = promise.layer.fan_out * promise.variance
+        next_gain = (promises.layer.fan_out * promises.variance)[:, None]
         grad_a = times(next_gain, grad_z)

@@ -7,7 +7,7 @@ The laws of infinite width are one recursion (`theory.infinite_width`) and diffe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from initbench.activations import Activation
@@ -17,9 +17,10 @@ from initbench.core.records import InputMoments, Promise
 from initbench.theory import deterministic, finite_width, infinite_width
 from initbench.theory.infinite_width import Stand
 from initbench.theory.moments import GaussianMoments, linearized
-from initbench.theory.rows import Row, record
+from initbench.theory.networks import Networks
+from initbench.theory.rows import Columns, Notes, Row, Table, table
 
-Random = Callable[[Activation, Sequence[Promise], InputMoments], list[Row]]
+Random = Callable[[Activation, Networks, InputMoments], tuple[Columns, Notes | None]]
 
 
 @dataclass(frozen=True)
@@ -27,18 +28,18 @@ class Law:
     """One theory."""
 
     random: Random
-    """Its rows for weights that are random with mean 0."""
+    """Its columns, and notes if it has any, for weights that are random with mean 0."""
     exact: bool = False
     """Whether it knows phi itself, so that weights without randomness can be followed exactly."""
     spec: str = ""
 
 
 def _infinite_width(stand_in: Callable[[Activation], Stand]) -> Random:
-    def rows(activation: Activation, promises: Sequence[Promise], inputs: InputMoments) -> list[Row]:
-        found = infinite_width.moments(stand_in(activation), promises, inputs)
-        return [record(promise, row) for promise, row in zip(promises, found, strict=True)]
+    def columns(activation: Activation, networks: Networks, inputs: InputMoments) -> tuple[Columns, None]:
+        seen = InputMoments(inputs.second_moment, inputs.cosine)  # all that infinite width sees
+        return infinite_width.moments(stand_in(activation), networks, seen), None
 
-    return rows
+    return columns
 
 
 LAWS: Catalogue[Law] = Catalogue("law")
@@ -79,7 +80,7 @@ def mean_field() -> Law:
                source="Hanin & Rolnick 2018; Hanin & Nica 2020; Roberts, Yaida & Hanin 2022, ch. 4",
                default=True)  # fmt: skip
 def finite_width_law() -> Law:
-    return Law(finite_width.rows)
+    return Law(finite_width.columns)
 
 
 def predict(law: Law, activation: Activation, promises: Sequence[Promise], inputs: InputMoments) -> list[Row]:
@@ -87,6 +88,33 @@ def predict(law: Law, activation: Activation, promises: Sequence[Promise], input
 
     A value beyond float64 is NaN, with a note; so are all values of a law that does not hold for these weights.
     """
-    if not all(promise.random for promise in promises):
-        return deterministic.predict(law.exact, activation, promises, inputs)
-    return law.random(activation, promises, inputs)
+    (columns,) = tables([law], activation, [promises], inputs)[0]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def tables(
+    laws: Sequence[Law], activation: Activation, several: Sequence[Sequence[Promise]], inputs: InputMoments
+) -> list[list[Table]]:
+    """The same as columns, for each of several initializers and then for each law; what is equal is predicted once."""
+    keys = [tuple(promises) for promises in several]
+    distinct = {key: all(promise.random for promise in key) for key in keys}
+    found = {
+        key: [deterministic.predict(law.exact, activation, key, inputs) for law in laws]
+        for key, random in distinct.items() if not random
+    }  # fmt: skip
+    drawn = [key for key, random in distinct.items() if random]
+    if drawn:
+        networks = Networks.of(drawn)
+        by_law = [_tables(law, activation, drawn, networks, inputs) for law in laws]
+        found |= {key: list(of) for key, *of in zip(drawn, *by_law, strict=True)}
+    return [found[key] for key in keys]
+
+
+def _tables(
+    law: Law, activation: Activation, several: Sequence[Sequence[Promise]], networks: Networks, inputs: InputMoments
+) -> Iterator[Table]:
+    """Of each network."""
+    columns, notes = law.random(activation, networks, inputs)
+    for number, promises in enumerate(several):
+        told = () if notes is None else notes[:, number].tolist()
+        yield table(promises, {name: column[:, number] for name, column in columns.items()}, told)

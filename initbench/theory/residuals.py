@@ -23,7 +23,8 @@ from initbench.theory.finite_width import Walk, walked
 from initbench.theory.fluctuation import HELD, Layer
 from initbench.theory.gradient import returning
 from initbench.theory.moments import GaussianMoments
-from initbench.theory.response import Local
+from initbench.theory.networks import Networks
+from initbench.theory.response import SLOPE_SQUARE, SQUARE, Local
 
 Real = NDArray[np.float64]
 
@@ -57,7 +58,9 @@ def residuals(
     found = Residuals(*(np.full_like(z, np.nan) for _ in range(6)))
     if not all(promise.random for promise in promises):
         return found
-    walk = walked(activation, tuple(promises), inputs)
+    networks = Networks.of([promises])
+    walk = walked(activation, networks, inputs)
+    infinite = infinite_width.moments(GaussianMoments(activation), networks, inputs)
     with np.errstate(all="ignore"):
         level = np.log(np.where((z > HELD[0]) & (z < HELD[1]), z, np.nan))
         gradient = np.log(np.where((gradients > 0) & np.isfinite(gradients), gradients, np.nan))
@@ -66,24 +69,20 @@ def residuals(
             for number, layer in enumerate(walk.layers):
                 place = (rows, number)
                 found.forward[place], found.forward_doubt[place] = step.arrived(layer, level[place], inputs)
-                known = np.isfinite(level[place])
-                local = Local(activation, np.exp(np.where(known, level[place], 0.0)))
-                if walk.gradients:
-                    back = _back(walk, number, local, gradient[rows], inputs)
-                    found.backward[place], found.backward_doubt[place] = np.where(known, back, np.nan)
+                local = Local(activation, np.exp(level[place]))
+                back = _back(walk, number, local, gradient[rows], inputs)
+                found.backward[place], found.backward_doubt[place] = back
                 step = _onward(layer, local, inputs)
-        infinite = infinite_width.moments(GaussianMoments(activation), promises, inputs)
-        for number, layer in enumerate(walk.layers):
-            spread, row = float(inputs.over_batch(layer.z.spread)), infinite[number]
-            found.forward_bias[:, number] = _off(level[:, number], row["z_second_moment"], spread)
-            if walk.gradients:
-                own = walk.gradients[number]
-                spread = float(inputs.over_batch(own.slope**2 * layer.z.spread + own.spread))
-                found.backward_bias[:, number] = _off(gradient[:, number], row["grad_z_second_moment"], spread)
+        for number, (layer, own) in enumerate(zip(walk.layers, walk.gradients, strict=True)):
+            forward, backward = (infinite[name][number] for name in ("z_second_moment", "grad_z_second_moment"))
+            spread = inputs.over_batch(layer.z.spread)
+            found.forward_bias[:, number] = _off(level[:, number], forward, spread)
+            spread = inputs.over_batch(own.slope**2 * layer.z.spread + own.spread)
+            found.backward_bias[:, number] = _off(gradient[:, number], backward, spread)
     return found
 
 
-def _off(found: Real, expected: float, spread: float) -> Real:
+def _off(found: Real, expected: Real, spread: Real) -> Real:
     """Deviation of a logarithm from that of a log-normal number of this expectation."""
     return (found - np.log(expected) + spread / 2) / spread**0.5
 
@@ -103,15 +102,15 @@ class Step:
 
     def arrived(self, layer: Layer, level: Real, inputs: InputMoments) -> tuple[Real, Real]:
         """Deviation and doubt of the level that the next layer measures."""
-        promise = layer.promise
-        weights = promise.layer.fan_in * promise.variance * np.exp(self.coming)
-        share = weights / (weights + promise.bias_variance)
-        variance = inputs.over_batch(share**2 * self.spread + layer.by_units[:, None], self.unequal)
-        return _standardized(level, np.log(weights + promise.bias_variance), variance, self.correction * self.unequal)
+        promises = layer.promises
+        weights = promises.layer.fan_in * promises.variance * np.exp(self.coming)
+        share = weights / (weights + promises.bias_variance)
+        variance = inputs.over_batch(share**2 * self.spread + layer.by_units, self.unequal)
+        return _standardized(level, np.log(weights + promises.bias_variance), variance, self.correction * self.unequal)
 
 
 def _from_input(walk: Walk, inputs: InputMoments) -> Step:
-    return Step(np.array([walk.given.log_expectation]), walk.given.spread[:, None], 0.0, np.zeros(1))
+    return Step(walk.given.log_expectation, walk.given.spread, 0.0, np.zeros(1))
 
 
 def _onward(layer: Layer, local: Local, inputs: InputMoments) -> Step:
@@ -126,24 +125,25 @@ def _back(walk: Walk, number: int, local: Local, gradient: Real, inputs: InputMo
     correction = k.curvature * layer.noise(inputs)
     expected, found = np.log(k.value) + correction, gradient[:, number]
     if number + 1 == len(walk.layers):
-        variance = inputs.over_batch(returning(layer, local, 0.0))
+        nothing = np.zeros(1)
+        variance = inputs.over_batch(returning(layer, local, nothing, nothing))
         return _standardized(found, expected, variance, correction * _apart(layer.z.spread))
     after, later = walk.layers[number + 1], walk.gradients[number + 1]
-    kept = (after.promise.coupling == "orthogonal") * layer.units / max(layer.units, after.units)
+    kept = after.promises.orthogonal * layer.units / max(layer.units, after.units)
     # within a batch, an input that is louder than the rest here has another gradient from above
-    both = layer.covariances(local, local.phi**2, local.slope**2) / (passed.value * k.value) / layer.units
+    both = layer.covariances(local, SQUARE, SLOPE_SQUARE) / (passed.value * k.value) / layer.units
     louder = k.slope * passed.slope * _apart(layer.z.spread) + both[1] - both[2]
     together = later.slope * after.share * inputs.others * louder
-    expected = expected + np.log(after.units * after.promise.variance) + np.log1p(own.aligned) + together
+    expected = expected + np.log(after.units * after.promises.variance) + np.log1p(own.aligned) + together
     unequal = _apart(later.slope**2 * after.z.spread + later.spread)
     variance = inputs.over_batch(returning(layer, local, later.between, kept), unequal)
-    doubt = (np.abs(correction) + np.abs(together) + abs(own.aligned)) * (unequal + _apart(layer.z.spread))
+    doubt = (np.abs(correction) + np.abs(together) + np.abs(own.aligned)) * (unequal + _apart(layer.z.spread))
     return _standardized(found, expected + gradient[:, number + 1], variance, doubt)
 
 
 def _apart(spread: Real) -> float:
     """Relative variance between the inputs of one network's batch."""
-    return float(spread[1] - spread[2])
+    return float((spread[1] - spread[2]).item())
 
 
 def _standardized(found: Real, log_expectation: Real, variance: Real, error: Real) -> tuple[Real, Real]:

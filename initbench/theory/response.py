@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, islice
+from functools import cached_property
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,27 +29,27 @@ ORDERS = 24
 RULE = Rule(points=10, deviations=(1.0, 2.0, 3.5, 5.5, 8.5), growth=3.0)
 """Relative error below 1e-9: these are the terms of first order in 1/n."""
 
+VALUE, SQUARE, CUBE, CENTRED, SLOPE, SLOPE_SQUARE = range(6)
+"""The functions of z that `Local` averages: phi, phi², phi³, (phi - E[phi])², phi', phi'²."""
+
 
 @dataclass(frozen=True)
 class Cosine:
     """The cosine between two pre-activations: its mean, and its variance over networks and pairs of inputs."""
 
-    mean: float
-    variance: float = 0.0
+    mean: Real
+    variance: Real
 
     @property
-    def square(self) -> float:
+    def square(self) -> Real:
         """E[c²]."""
         return self.mean**2 + self.variance
 
+    @cached_property
     def powers(self) -> Real:
-        """E[c^k] for k from 1 to ORDERS + 1, to second order in the deviation."""
-        k = np.arange(1, ORDERS + 2)
-        return self.mean**k + k * (k - 1) / 2 * self.mean ** np.maximum(k - 2, 0) * self.variance
-
-
-SAME = Cosine(1.0)
-"""Of an input with itself."""
+        """E[c^k] for k from 1 to ORDERS + 1, `... k`, to second order in the deviation."""
+        k, mean = np.arange(1, ORDERS + 2), self.mean[..., None]
+        return mean**k + k * (k - 1) / 2 * mean ** np.maximum(k - 2, 0) * self.variance[..., None]
 
 
 @dataclass(frozen=True)
@@ -78,69 +79,62 @@ class Response:
 
 
 class Local:
-    """An activation under z ~ N(0, q), for each entry of an array of q > 0."""
+    """An activation under z ~ N(0, q), for each entry of an array of q; NaN where q is not a number."""
 
-    def __init__(self, activation: Activation, q: Real | float) -> None:
-        variance = np.asarray(q, float)
-        z, self._weight = gaussian_nodes(variance, activation.kinks, rule=RULE)
-        self._x = z / np.sqrt(variance)[..., None]
-        self._hermite = np.stack(list(islice(hermite(self._x), ORDERS + 1)))
-        self.phi = activation.value(z)
-        self.slope = activation.slope(z)
-        self.passed = self.response(self.phi**2)
-        """E[phi²]."""
-        self.returned = self.response(self.slope**2)
-        """E[phi'²]."""
+    def __init__(self, activation: Activation, q: Real) -> None:
+        known = np.isfinite(q)
+        z, weight = gaussian_nodes(np.where(known, q, 1.0), activation.kinks, rule=RULE)
+        x, phi, slope = z / np.sqrt(np.where(known, q, 1.0))[..., None], activation.value(z), activation.slope(z)
+        square, centred = phi**2, phi - (phi * weight).sum(axis=-1, keepdims=True)
+        functions = np.stack([phi, square, square * phi, centred**2, slope, slope**2], axis=-2)
+        functions[~known] = np.nan
+        self.mean = (functions * weight[..., None, :]).sum(axis=-1)
+        """E[f], `... functions`."""
+        functions -= self.mean[..., None]
+        weighted = functions * weight[..., None, :]
+        self._series = weighted @ hermites(x, ORDERS)
+        self._products = weighted @ functions.swapaxes(-1, -2)
+        self.passed, self.returned = self.response(SQUARE), self.response(SLOPE_SQUARE)
+        """Of E[phi²] and E[phi'²]."""
+        pull = (x * slope * phi * weight).sum(axis=-1)
+        self.alignment = pull**2 / (self.passed.value * self.returned.value), 1 + 2 * self.returned.slope
+        """E[zφ'φ]² / (E[φ²] q E[φ'²]) and E[(zφ')²] / (q E[φ'²]): how z·dL/dz passes a layer."""
 
-    def mean(self, f: Real) -> Real:
-        """E[f(z)], `f` given at the nodes."""
-        return (f * self._weight).sum(axis=-1)
-
-    def response(self, f: Real) -> Response:
+    def response(self, f: int) -> Response:
         """E[f(z)] and how it answers."""
-        two, four = self._hermite[2] * np.sqrt(2), self._hermite[4] * np.sqrt(24)
-        return Response(self.mean(f), self.mean(f * two) / 2, self.mean(f * four) / 4)
+        two, four = self._series[..., f, 2], self._series[..., f, 4]
+        return Response(self.mean[..., f], two / np.sqrt(2), four * np.sqrt(24) / 4)
 
-    def covariance(self, f: Real, g: Real, cosine: Cosine = SAME) -> Real:
-        """Cov(f(u), g(v)) for two pre-activations of this variance."""
-        centred = f - self.mean(f)[..., None]
-        other = centred if g is f else g - self.mean(g)[..., None]
-        if cosine == SAME:
-            return self.mean(centred * other)
-        products, powers = self._mehler(centred, other), cosine.powers()
-        return products[..., :-1] @ powers[:-1] + products[..., -1] * powers[-1]
+    def product(self, f: int, g: int) -> Real:
+        """E[f(z) g(z)]."""
+        return self.covariance(f, g) + self.mean[..., f] * self.mean[..., g]
+
+    def covariance(self, f: int, g: int, cosine: Cosine | None = None) -> Real:
+        """Cov(f(u), g(v)) for two pre-activations of this variance; without a cosine they are one."""
+        if cosine is None:
+            return self._products[..., f, g]
+        return (self._mehler(f, g) * cosine.powers).sum(axis=-1)
 
     def cosine_passed(self, cosine: Cosine) -> tuple[Real, Real, Real]:
         """The cosine between phi(u) and phi(v), its slope in the cosine of u and v, and n times the variance by units.
 
         The last is of the cosine of two vectors of n independent units.
         """
-        value, square, level = self.phi, self.phi**2, self.passed.value
-        centre = self.mean(value)
-        products = self._mehler(value - centre[..., None], value - centre[..., None])
-        k, c = np.arange(1, ORDERS + 2), cosine.mean
-        passed = (products @ c**k + centre**2) / level
-        slope = products @ (k * c ** (k - 1)) / level
-        fourth, both = self.covariance(square, square), self.covariance(square, square, cosine)
-        third = self.covariance(value**3, value, cosine) + self.mean(value**3) * centre
+        centre, level, terms = self.mean[..., VALUE], self.passed.value, self._mehler(VALUE, VALUE)
+        k, c = np.arange(1, ORDERS + 2), cosine.mean[..., None]
+        passed = ((terms * c**k).sum(axis=-1) + centre**2) / level
+        slope = (terms * k * c ** (k - 1)).sum(axis=-1) / level
+        fourth, both = self.covariance(SQUARE, SQUARE), self.covariance(SQUARE, SQUARE, cosine)
+        third = self.covariance(CUBE, VALUE, cosine) + self.mean[..., CUBE] * centre
         own = both + level**2 - (passed * level) ** 2
         variance = (own + passed**2 / 2 * (fourth + both) - 2 * passed * (third - passed * level**2)) / level**2
         return passed, slope, np.maximum(variance, 0.0)
 
-    def _mehler(self, f: Real, g: Real) -> Real:
-        """E[f he_k] E[g he_k] for k from 1 to `ORDERS`, and what is left of E[f g], of centred f and g."""
-        weighted = f * self._weight
-        left = (self._hermite[1:] * weighted).sum(axis=-1)
-        right = left if g is f else (self._hermite[1:] * (g * self._weight)).sum(axis=-1)
-        products = np.moveaxis(left * right, 0, -1)
-        rest = (weighted * g).sum(axis=-1) - products.sum(axis=-1)
+    def _mehler(self, f: int, g: int) -> Real:
+        """E[f he_k] E[g he_k] for k from 1 to `ORDERS`, and what is left of Cov(f, g), `... k`."""
+        products = self._series[..., f, 1:] * self._series[..., g, 1:]
+        rest = self._products[..., f, g] - products.sum(axis=-1)
         return np.concatenate([products, rest[..., None]], axis=-1)
-
-    @property
-    def alignment(self) -> tuple[Real, Real]:
-        """E[zφ'φ]² / (E[φ²] q E[φ'²]) and E[(zφ')²] / (q E[φ'²]): how z·dL/dz passes a layer."""
-        pull, power = self._x * self.slope, self.returned.value
-        return self.mean(pull * self.phi) ** 2 / (self.passed.value * power), self.mean(pull**2) / power
 
 
 def hermite(x: Real) -> Iterator[Real]:
@@ -149,3 +143,14 @@ def hermite(x: Real) -> Iterator[Real]:
     for k in count():
         yield now
         before, now = now, (x * now - np.sqrt(k) * before) / np.sqrt(k + 1)
+
+
+def hermites(x: Real, orders: int) -> Real:
+    """he_0 to he_orders at x, `... x orders`."""
+    found = np.empty((orders + 1, *x.shape))
+    found[0], found[1] = 1, x
+    for k, (before, now, after) in enumerate(zip(found, found[1:], found[2:], strict=False), start=1):
+        np.multiply(x, now, out=after)
+        after -= k * before
+    found /= np.sqrt(np.cumprod([1.0, *range(1, orders + 1)])).reshape(-1, *[1] * x.ndim)
+    return np.moveaxis(found, 0, -1)

@@ -1,10 +1,11 @@
-"""A row of the table `predictions`, and products that never turn a lost value into a 0."""
+"""Rows of the table `predictions`, and products that never turn a lost value into a 0."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,12 @@ from initbench.core.records import Promise
 
 Real = NDArray[np.float64]
 Row = dict[str, float | str]
+Table = dict[str, list[Any]]
+"""Columns of one network, an entry a layer."""
+Columns = dict[str, Real]
+"""Predicted columns, `layers networks`."""
+Notes = NDArray[np.object_]
+"""What there is to say of each value's row, `layers networks`."""
 
 PREDICTED = ("z_second_moment", "a_mean", "a_second_moment", "a_variance", "z_cosine", "chi", "grad_z_second_moment",
              "grad_a_second_moment")  # fmt: skip
@@ -21,15 +28,27 @@ SPREADS = ("z_second_moment_sd", "a_second_moment_sd", "grad_z_second_moment_sd"
 _MAY_BE_UNDEFINED = ("z_cosine", "chi")
 
 
-def record(promise: Promise, values: Mapping[str, float], note: str = "") -> Row:
-    """One row: the layer, what was predicted of it, and a note where a value left float64 (it is NaN then)."""
-    known = {name: values.get(name, np.nan) for name in (*PREDICTED, *SPREADS)}
-    kept = {name: value if np.isfinite(value) else np.nan for name, value in known.items()}
-    lost = [name for name in PREDICTED if np.isnan(kept[name]) and name not in _MAY_BE_UNDEFINED]
-    layer = promise.layer
-    place = {"layer": layer.index, "fan_in": layer.fan_in, "fan_out": layer.fan_out}
-    told = note or (f"beyond float64: {', '.join(lost)}" if lost else "")
-    return {**place, "weight_variance": promise.variance, **kept, "note": told}
+def table(promises: Sequence[Promise], columns: Mapping[str, Real], notes: Sequence[str] = ()) -> Table:
+    """One network: each layer's place, what was predicted of it, and a note.
+
+    A value that left float64 is NaN, and the note says so where there is no other in `notes`.
+    """
+    unknown = np.full(len(promises), np.nan)
+    predicted = {name: columns.get(name, unknown) for name in (*PREDICTED, *SPREADS)}
+    predicted = {name: np.where(np.isfinite(values), values, np.nan) for name, values in predicted.items()}
+    lost = {name: np.isnan(predicted[name]) for name in PREDICTED if name not in _MAY_BE_UNDEFINED}
+    told = list(notes) or [""] * len(promises)
+    for layer in np.flatnonzero(np.any(list(lost.values()), axis=0)):
+        names = [name for name, where in lost.items() if where[layer]]
+        told[layer] = told[layer] or f"beyond float64: {', '.join(names)}"
+    return {
+        "layer": [promise.layer.index for promise in promises],
+        "fan_in": [promise.layer.fan_in for promise in promises],
+        "fan_out": [promise.layer.fan_out for promise in promises],
+        "weight_variance": [promise.variance for promise in promises],
+        **{name: values.tolist() for name, values in predicted.items()},
+        "note": told,
+    }
 
 
 def times(*factors: Real | float) -> Real:
