@@ -8,12 +8,13 @@ import pytest
 from click.testing import CliRunner
 from scipy.stats import binomtest
 
+from initbench import studies
 from initbench.analysis.agreement import LEVEL, against, agreement, differences
 from initbench.analysis.figures import calibration
 from initbench.analysis.verdicts import failures
 from initbench.cli import main
 from initbench.core.errors import UsageError
-from initbench.grid.calibration import read_calibration
+from initbench.grid.calibration import calibration_of
 
 DEPTH, SEEDS = 12, 10
 
@@ -189,7 +190,8 @@ def test_a_study_that_cannot_be_gets_one_line(tmp_path, text, message):
 
 
 def test_the_committed_calibration_is_a_thousand_honest_repetitions(request):
-    study = read_calibration(request.config.rootpath / "studies/calibration.toml")
+    options = studies.read(request.config.rootpath / "studies/calibration.toml").parts[""]
+    study = calibration_of({name: options[name] for name in ("cases", "question")})
     honest = [case for case in study.cases if case.drawn is None]
     assert {case.width for case in honest} == {128, 256, 512, 1024}
     assert {case.repetitions for case in honest} == {1000}

@@ -58,6 +58,24 @@ def factors(runs: pd.DataFrame, measure: str = "test_accuracy") -> pd.DataFrame:
     return table.sort_values("explained", ascending=False, ignore_index=True)
 
 
+def tuned(runs: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
+    """Of each compared combination the runs at those levels of `factors` that are best on validation.
+
+    By the mean validation accuracy over seeds, where a diverged one counts as 0; the first of equals.
+    """
+    compared = [name for name in varied(runs) if name not in ("seed", *factors)]
+    rank = runs["val_accuracy"].mask(runs["status"] == "diverged", 0.0)
+    names = [name for name in factors if len(runs[name].unique()) > 1]
+    if not names:
+        return runs
+    means = runs.assign(rank=rank).groupby([*compared, *names], sort=False, dropna=False)["rank"].mean().reset_index()
+    groups = (
+        means.groupby(compared, sort=False, dropna=False)["rank"] if compared else means.groupby(lambda _: 0)["rank"]
+    )
+    best = means.loc[groups.idxmax(), [*compared, *names]]
+    return runs.merge(best, on=[*compared, *names])
+
+
 def counts(runs: pd.DataFrame) -> str:
     """One line: how many runs, and what became of them."""
     statuses = runs["status"].value_counts()

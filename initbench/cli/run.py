@@ -2,83 +2,121 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from initbench.cli import options, output
-from initbench.core.catalogue import did_you_mean
-from initbench.core.errors import UsageError
-from initbench.core.files import read_toml, require_writable
+from initbench.core.files import require_writable, write_text
 
-KINDS = ("train", "variance", "calibration")
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from initbench.analysis.results import Results
+    from initbench.studies import Inquiry, Where
 
 
 @click.command("run")
-@click.argument("study", type=click.Path(path_type=Path), metavar="STUDY.toml")
+@click.argument("studies", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="STUDY.toml...")
+@click.option("--full", is_flag=True, help="As the files' `full` says: real data, more seeds.")
+@options.data
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--out", type=options.Folder(), help="Folder for the tables. Default: results/NAME.")
 @options.figures
+@click.option("--check", is_flag=True, help="Exit with 3 unless every expectation held.")
 @options.output_format
-@click.pass_context
 def run_command(
-    ctx: click.Context, study: Path, device: str, out: Path | None, reports: Path, figures: bool, form: str
+    studies: tuple[Path, ...],
+    full: bool,
+    data_root: Path | None,
+    download: bool,
+    device: str,
+    out: Path | None,
+    reports: Path,
+    figures: bool,
+    check: bool,
+    form: str,
 ) -> None:
-    """Answer the question of a study file.
+    """Answer the questions of study files.
 
-    It is of training, of propagation, or of the verdicts themselves (kind = "train", "variance" or "calibration").
-
-    The same command again computes nothing twice, and goes on where it was interrupted.
+    Each says what it expects before it runs, and is told whether that held. The same command again computes nothing
+    twice, and goes on where it was interrupted.
     """
-    told = read_toml(study)
-    kind = told.pop("kind", "train")
-    out = out or Path("results") / study.stem
-    common: dict[str, Any] = {"device": device, "out": out, "reports": reports, "figures": figures, "form": form}
-    if kind == "train":
-        from initbench.cli.train_grid import train_grid_command
+    from initbench.core.errors import require
+    from initbench.studies import Where
 
-        ctx.invoke(train_grid_command, study=study, **common)
-    elif kind == "variance":
-        from initbench.cli.variance import variance_command
-
-        ctx.invoke(variance_command, **_options(study, told), **common)
-    elif kind == "calibration":
-        _calibrate(study, **common)
-    else:
-        raise UsageError(f"{study}: unknown kind '{kind}'{did_you_mean(str(kind), KINDS)}")
+    require(out is None or len(studies) == 1, "--out is for one study")
+    where = Where(data_root, download, device)
+    suffix = "_full" if full else ""
+    failed = False
+    for study in studies:
+        folder = out or Path("results") / f"{study.stem}{suffix}"
+        found = _answer(study, full, where, folder, reports / folder.name, figures, form)
+        failed |= bool((found["outcome"] != "held").any())
+    if check and failed:
+        raise SystemExit(3)
 
 
-def _options(study: Path, told: dict[str, Any]) -> dict[str, Any]:
-    """The network's options that a study of propagation gives; raises `UsageError` for another key."""
-    from initbench.grid.variance_study import resolve
-
-    known = inspect.signature(resolve).parameters
-    for key in told:
-        if key not in known:
-            raise UsageError(f"{study}: unknown key '{key}'{did_you_mean(key, known)}")
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
-
-
-def _calibrate(study: Path, device: str, out: Path, reports: Path, figures: bool, form: str) -> None:
-    from initbench.analysis import report
-    from initbench.analysis.agreement import agreement
-    from initbench.analysis.figures import calibration
+def _answer(study: Path, full: bool, where: Where, out: Path, reports: Path, figures: bool, form: str) -> pd.DataFrame:
+    """Run a study file's parts and tell what they say; the outcomes of its expectations."""
+    from initbench import studies
+    from initbench.analysis import expectations
     from initbench.analysis.results import Results
-    from initbench.grid.calibration import read_calibration, run_calibration
 
-    chosen = read_calibration(study)
-    if figures:
-        require_writable(reports / out.name)  # told before the work
-    with output.progress("parts") as count:
-        run_calibration(chosen, out, agreement, device, count)
-    results = Results(out)
+    inquiry = studies.read(study, full)
+    works = inquiry.works(study, where)  # what cannot be is told before the work
+    require_writable(reports)
+    parts = {}
+    for part, work in works.items():
+        with output.progress(part or study.stem) as count:
+            work(out / part, count)
+        parts[part] = Results(out / part)
+    found = inquiry.outcomes(parts)
     if form == "table":
-        click.echo(f"{chosen.question}\n")
-    output.echo(calibration.summary(results.table("alarms")), form)
-    drawn = report.draw_all(results, reports / out.name) if figures else []
+        click.echo(f"{inquiry.question}\n")
+    if list(parts) == [""] and (form == "table" or found.empty):
+        _tell_kind(parts[""], form)
+    if len(found):
+        output.echo(expectations.shown(found) if form == "table" else found, form)
+    reports.mkdir(parents=True, exist_ok=True)
+    write_text(reports / "expectations.csv", found.to_csv(index=False))
+    drawn = _draw(inquiry, parts, reports) if figures else []
+    write_text(reports / "report.md", studies.report(inquiry, study, parts, found, drawn))
     if form == "table":
-        click.echo(f"Tables:  {out}/ (alarms)")
+        click.echo(f"{expectations.verdict(found)}\n" if len(found) else "", nl=False)
+        click.echo(f"Tables:  {out}/")
+        click.echo(f"Report:  {reports / 'report.md'}")
         for path in drawn:
             click.echo(f"Figure:  {path}")
+    return found
+
+
+def _tell_kind(results: Results, form: str) -> None:
+    """What the command of its kind tells: the verdicts, or the best runs."""
+    from initbench.analysis import training, verdicts
+    from initbench.analysis.figures import calibration
+
+    if results.study["kind"] == "variance":
+        output.echo(verdicts.summary(results.verdicts), form)
+    elif results.study["kind"] == "train":
+        if form == "table":
+            click.echo(f"{training.counts(results.runs)}\n")
+        output.echo(training.best(results.runs), form)
+        if form == "table" and len(explained := training.factors(results.runs)):
+            click.echo("What each factor explains of the variance of test accuracy (eta²; diverged runs apart):\n")
+            output.echo(explained, form)
+    elif results.study["kind"] == "calibration":
+        output.echo(calibration.summary(results.table("alarms")), form)
+    else:
+        output.echo(results.table(f"{results.study['kind']}s"), form)
+
+
+def _draw(inquiry: Inquiry, parts: dict[str, Results], folder: Path) -> list[Path]:
+    """The figures that the study asks for; where it asks for none, those that its kind has."""
+    from initbench.analysis import report
+    from initbench.analysis.figures import save
+
+    if inquiry.figure:
+        return [save(figure, numbers, folder, name) for name, numbers, figure in inquiry.figures(parts)]
+    return [path for part, results in parts.items() for path in report.draw_all(results, folder / part)]

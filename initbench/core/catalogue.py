@@ -109,6 +109,12 @@ class Catalogue(Generic[T]):
             self._made[canonical] = dataclasses.replace(made, spec=canonical)
         return self._made[canonical]
 
+    def arguments(self, spec: str) -> dict[str, Any]:
+        """Every parameter of `spec`, those left out at their defaults, and its ``name``."""
+        entry, given = self._parse(spec)
+        parameters = inspect.signature(entry.factory).parameters.values()
+        return {"name": entry.name, **{p.name: given.get(p.name, p.default) for p in parameters}}
+
     def _parse(self, spec: str) -> tuple[Entry[T], dict[str, Any]]:
         name, positional, keywords = _split(spec, self.kind)
         entry = self.entry(name)

@@ -104,6 +104,8 @@ class Column:
     """A column of a table and what it holds."""
 
     tables: str
+    unit: str = ""
+    """Empty: a pure number, or a text."""
     spec: str = field(default="", compare=False)
 
 
@@ -113,8 +115,8 @@ FLAT_SLOPE = 0.05
 COLUMNS: Catalogue[Column] = Catalogue("column")
 
 
-def _column(name: str, summary: str, tables: str = "layers") -> None:
-    COLUMNS.register(name, summary=summary)(lambda: Column(tables))
+def _column(name: str, summary: str, tables: str = "layers", unit: str = "") -> None:
+    COLUMNS.register(name, summary=summary)(lambda: Column(tables, unit))
 
 
 _BOTH = "layers, predictions"
@@ -122,11 +124,17 @@ _LAYERS_TOO = "layers, layer_curves"
 _column("init", "canonical spec of the initializer", "all but the curves")
 _column("activation", "canonical spec of the activation", "all but the curves")
 _column("law", "the law that predicts: see `initbench list laws`", "predictions")
-_column("seed", "the seed: the unit of replication")
-_column("layer", "the hidden layer, from 1 to depth; in layer_curves depth + 1 is the output", _BOTH + ", layer_curves")
-_column("fan_in", "inputs of the layer", _BOTH)
-_column("fan_out", "units of the layer", _BOTH)
-_column("weight_variance", "Var(w): realized by this draw (layers) or promised (predictions)", _BOTH)
+_column("seed", "the seed: the unit of replication", "layers, jacobian")
+_column("seeds", "how many seeds a row is of", "verdicts, audit, slopes")
+_column("layer", "the hidden layer, from 1 to depth; in layer_curves depth + 1 is the output",
+        _BOTH + ", layer_curves, jacobian, slopes")  # fmt: skip
+_column("fan_in", "inputs of the layer", _BOTH + ", audit, jacobian", "units")
+_column("fan_out", "units of the layer", _BOTH + ", audit, jacobian", "units")
+_column(
+    "weight_variance",
+    "Var(w): realized by this draw (layers) or promised (predictions); in phase and critical_line fan_in·Var(w)",
+    _BOTH + ", phase, critical_line",
+)
 _column("z_second_moment", "mean of z² over batch and units; z is the pre-activation", _BOTH)
 _column("z_mean", "mean of z over batch and units")
 _column("z_variance", "variance of z pooled over batch and units")
@@ -136,7 +144,9 @@ _column("a_second_moment", "mean of a² over batch and units; a = phi(z) is the 
 _column("a_mean", "mean of a over batch and units", _BOTH)
 _column("a_variance", "variance of a pooled over batch and units", _BOTH)
 _column("a_variance_batch", "variance of a over the batch (divisor batch - 1), averaged over units")
-_column("cosine", "mean cosine between the pre-activations of two inputs, over all pairs of the batch")
+_column(
+    "cosine", "mean cosine between the pre-activations of two inputs, over all pairs of the batch", "layers, jacobian"
+)
 _column("z_cosine", "predicted cosine between the pre-activations of two inputs", "predictions")
 _column(
     "chi",
@@ -188,7 +198,66 @@ for _of, _given in (
 _column("agreement", "theory and measurement: see `initbench list agreements`", "verdicts")
 _column("p_value", "that all layers and their drift are as predicted (Simes), corrected over the table", "verdicts")
 _column("starts_at", "the layer from which on it is not as predicted, in the direction of travel", "verdicts")
-_column("note", "why a value is missing, or what it rests on", "predictions, runs")
+_column("note", "why a value is missing, or what it rests on", "all but layers, verdicts and slopes")
+
+_column("convention", "a framework's way to initialize, and what it is taken for", "audit")
+_column("promised_variance", "Var(w) that the convention promises for these fans", "audit")
+_column("promised_by", "who promises it, and the formula", "audit")
+_column("variance", "Var(w) drawn: the mean over seeds of the unbiased variance about the seed's own mean", "audit")
+for _end, _which in (("low", "lower"), ("high", "upper")):
+    _column(
+        f"variance_{_end}", f"{_which} end of the 99.9 % interval of variance, by the draws' fourth moment", "audit"
+    )
+    _column(_end, f"{_which} end of the 95 % interval of slope", "slopes", "as slope")
+_column("ratio", "variance / promised_variance", "audit")
+_column("agrees", "whether promised_variance is in the interval of variance", "audit")
+for _of, _what in (("forward", "E[z²]"), ("backward", "the gradient's second moment")):
+    _column(f"growth_{_of}", f"log10 of the factor on {_what} from layer to layer, for the variance drawn (mean field)",
+            "audit", "decades a layer")  # fmt: skip
+_column("z_second_moment_20", "E[z²] at layer 20, for input of E[x²] = 1 (mean field)", "audit")
+
+_column(
+    "scope", "layer: the Jacobian of one layer, D W; network: of all of them, from input to last activation", "jacobian"
+)
+for _name, _what in (
+    ("squared_singular_value", "tr(J'J) / fan_in, the mean squared singular value, at the first inputs of the batch"),
+    ("squared_singular_value_se", "standard error of squared_singular_value, over random vectors; 0 of a layer"),
+    ("predicted_squared_singular_value", "mean field's: fan_out·Var(w) E[phi'²], or the product of all layers'"),
+    ("singular_max", "largest singular value, geometric mean over inputs (needs --spectrum, as the next eight)"),
+    ("singular_min", "smallest singular value, geometric mean over inputs; missing below the rounding"),
+    *((f"singular_{share}", f"{share} % of the singular values are below; likewise") for share in (5, 25, 50, 75, 95)),
+    ("condition", "singular_max / singular_min: 1 is dynamical isometry"),
+    ("rank", "singular values above the rounding, mean over inputs"),
+    ("effective_rank", "exp(-sum p log p) of the batch's activations, p = singular value / sum of them"),
+    ("predicted_cosine", "mean field's cosine between the pre-activations of two inputs"),
+    ("ntk_condition", "largest / smallest eigenvalue of the batch's empirical neural tangent kernel"),
+):
+    _column(_name, _what, "jacobian")
+
+_column("bias_variance", "Var(b); of a cell, a factor: 0.0 unless the study says", "runs, phase, critical_line")
+_column("q_star", "where E[z²] goes from an input of E[x²] = 1 (phase), or the fixed point where chi_1 = 1",
+        "phase, critical_line")  # fmt: skip
+_column("c_star", "where the cosine between two inputs goes at q_star; missing where it stays as it is", "phase")
+_column("chi_1", "sigma_w² E[phi'(z)²] at q_star: the squared gradient's factor a layer", "phase")
+_column("chi_parallel", "slope of the map of q at q_star", "phase")
+_column("chi_c", "slope of the map of the cosine at c_star", "phase")
+_column("xi_q", "depth scale -1 / ln|chi_parallel| of E[z²]", "phase", "layers")
+_column("xi_c", "depth scale -1 / ln|chi_c| of the cosine: depth that trains is a few of it", "phase", "layers")
+_column("phase", "ordered, chaotic, critical; vanishing or unbounded where q_star is 0 or inf", "phase")
+_column("stability", "whether E[z²] returns to q_star: attracting, repelling, neutral; none: nothing is critical",
+        "critical_line")  # fmt: skip
+
+_column("statistic", "the column of layers whose slope it is", "slopes")
+_column("against", "width or depth", "slopes")
+_column("width", "units of every hidden layer; of a cell, a factor", "runs, slopes", "units")
+_column("slope", "against width: d log(mean over seeds) / d log(width); against depth: log10 of the factor a layer",
+        "slopes", "a power, or decades a layer")  # fmt: skip
+_column(
+    "expected", "the slope that width-stable networks have, or that law finite_width predicts", "slopes", "as slope"
+)
+_column(
+    "word", "of slopes: pass, fail, undecided, unpredicted; of verdicts: see `initbench list words`", "verdicts, slopes"
+)
 
 _column("cell_id", "hash of all that the cell says", "runs, curves, layer_curves")
 _column("training_id", "hash of the training; cells that are the same training share it, empty if impossible", "runs")
@@ -220,4 +289,6 @@ _column("evaluation_seconds", "of the stack, all losses and accuracies", "runs")
 _column("device", "what computed it", "runs")
 _column("engine", "stacked, or the plain loop: reference", "runs")
 _column("step", "updates done", "curves, layer_curves")
+_column("weight_second_moment", "mean of w² over the weights, after the update", "layer_curves")
+_column("distinct_units", "units whose weights and bias no other unit of the layer has, to rounding", "layer_curves")
 _column("update_to_weight", "|change of w| / |w| of one update, Frobenius norms; missing where w was 0", "layer_curves")

@@ -122,6 +122,10 @@ def jacobian(network: Mlp, passage: Passage) -> Tensor:
     return product
 
 
+SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Of the singular values, that lie below a quantile."""
+
+
 @dataclass(frozen=True)
 class Spectrum:
     """Of the singular values s of several Jacobians of one shape."""
@@ -134,6 +138,8 @@ class Spectrum:
     """largest / smallest."""
     rank: float
     """Singular values above the rounding, mean over the inputs: a rectifier's dead units take theirs away."""
+    quantiles: tuple[float, ...]
+    """At `SHARES`; NaN where one is below the rounding."""
 
 
 def spectrum(jacobians: Tensor, factors: int = 1) -> Spectrum:
@@ -144,13 +150,16 @@ def spectrum(jacobians: Tensor, factors: int = 1) -> Spectrum:
     values = torch.linalg.svdvals(jacobians)
     rounding = torch.finfo(values.dtype).eps * max(jacobians.shape[1:]) * factors
     resolved = values > values[:, :1] * rounding
-    largest, smallest = (float(ends.log().mean().exp()) for ends in (values[:, 0], values[:, -1]))
-    whole = bool(resolved.all())
+    known = values.where(resolved, 0.0)
+    shares = torch.tensor([0.0, *SHARES, 1.0], dtype=values.dtype, device=values.device)
+    smallest, *quantiles, largest = torch.quantile(known, shares, dim=1).log().mean(dim=1).exp().tolist()
+    smallest, *quantiles = (value if value > 0 else math.nan for value in (smallest, *quantiles))
     return Spectrum(
         largest=largest,
-        smallest=smallest if whole else math.nan,
-        condition=largest / smallest if whole else math.nan,
+        smallest=smallest,
+        condition=largest / smallest,
         rank=float(resolved.sum(dim=1).double().mean()),
+        quantiles=tuple(quantiles),
     )
 
 

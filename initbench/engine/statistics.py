@@ -12,6 +12,9 @@ from initbench.core.records import FLAT_SLOPE
 
 Columns = dict[str, Tensor]
 
+SAME = 1e-6
+"""Relative difference below which float32 calls two units equal after many updates."""
+
 
 def mean_square(t: Tensor) -> Tensor:
     """The mean of t² over batch and units."""
@@ -58,6 +61,17 @@ def flatness(slope: Tensor, steepest: float) -> Columns:
         "saturated_fraction": flat_inputs.double().mean(dim=1) / slope.shape[1],
         "dead_fraction": (flat_inputs == slope.shape[1]).double().mean(dim=1),
     }
+
+
+def distinct_units(weight: Tensor, bias: Tensor) -> Tensor:
+    """How many units, `models fan_out fan_in` and `models fan_out`, have parameters that no other has, to rounding.
+
+    Units that are equal stay equal for ever. Told apart by the product with one vector whose entries are unrelated.
+    """
+    along = torch.arange(1, weight.shape[2] + 1, device=weight.device, dtype=torch.float64).square().sin()
+    shown = (weight.double() @ along + bias).sort(dim=1).values
+    gaps = shown.diff(dim=1) > SAME * shown.abs().amax(dim=1, keepdim=True)
+    return 1 + gaps.sum(dim=1, dtype=torch.float64)
 
 
 def as_rows(columns: Columns) -> list[dict[str, float]]:

@@ -15,7 +15,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from initbench.core.errors import UsageError
-from initbench.core.files import read_toml
 from initbench.engine import device as devices
 from initbench.grid import provenance
 from initbench.grid.plan import plan
@@ -63,7 +62,7 @@ class Case(BaseModel):
 
 
 class Calibration(BaseModel):
-    """A study file of kind ``calibration``."""
+    """A part of a study, of kind ``calibration``."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -72,16 +71,16 @@ class Calibration(BaseModel):
     cases: Annotated[list[Case], Field(min_length=1)]
 
 
-def read_calibration(path: Path) -> Calibration:
-    """Raises `UsageError` with the file's name and the first thing that is wrong with it."""
+def calibration_of(options: dict[str, Any]) -> Calibration:
+    """The study; raises `UsageError` with the first thing that is wrong with it."""
     try:
-        study = Calibration(**read_toml(path))
+        study = Calibration(kind="calibration", **options)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     for case in study.cases:
         if case.drawn is not None and len(case.init) != 1:
-            raise UsageError(f"{path}: {case.label}: one initializer can be promised where another is drawn")
+            raise UsageError(f"{case.label}: one initializer can be promised where another is drawn")
         case.study([case.drawn] if case.drawn else case.init)  # unknown names are told before the work
     return study
 

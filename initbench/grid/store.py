@@ -24,7 +24,8 @@ from initbench.core.errors import DamagedError, UsageError, WorkError
 from initbench.core.files import read_table, require_writable, write_table, write_text
 
 MANIFEST, STUDY, PARTS, LOCK = "manifest.json", "study.toml", "parts", ".lock"
-TABLES = frozenset({"layers", "histograms", "predictions", "verdicts", "runs", "curves", "layer_curves"})
+TABLES = frozenset({"layers", "histograms", "predictions", "residuals", "verdicts", "runs", "curves", "layer_curves",
+                    "alarms", "jacobians", "phases"})  # fmt: skip
 LAYOUT = 1
 """Of a results folder; a folder of a higher one was made by a newer version."""
 _KEY = re.compile("[0-9a-f]{16}")

@@ -64,5 +64,7 @@ class LayerRecord:
             columns["grad_w_second_moment"] = statistics.mean_square(gradients[number].double())
             moved, size = (statistics.mean_square(t.double()) for t in (weight - before, before))
             columns["update_to_weight"] = torch.where(size > 0, moved / size, torch.nan).sqrt()
+            columns["weight_second_moment"] = statistics.mean_square(weight.double())
+            columns["distinct_units"] = statistics.distinct_units(weight, self._network.biases[number])
             tables.append(statistics.as_rows(columns))
         return [list(rows) for rows in zip(*tables, strict=True)]

@@ -1,0 +1,196 @@
+"""Measures: one number of one network, by which an expectation is tested and a figure drawn.
+
+Each takes the rows of one network in a table (its layers, its run, its curve) and has a scale, which says how numbers
+of several seeds are put together (`statistics.interval`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from initbench.analysis.growth import growth as growth_per_layer
+from initbench.analysis.statistics import LINEAR, LOG, SHARE, SPREAD, Scale
+from initbench.core.catalogue import Catalogue
+from initbench.core.errors import UsageError
+
+Rows = pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of a group of rows; NaN where there is none."""
+
+    value: Callable[[Rows], float]
+    scale: Scale = LINEAR
+    table: str = ""
+    """The one that it can be read from; empty: the study's main one, or any."""
+    columns: tuple[str, ...] = ()
+    """What it needs of the table."""
+    label: str = ""
+    """Of an axis."""
+    each: bool = False
+    """Whether every row stands for itself, and `layer` and `step` are factors."""
+    spec: str = ""
+
+
+MEASURES: Catalogue[Measure] = Catalogue("measure")
+
+
+@MEASURES.register("level", summary="A column's value at a layer (-1: the last), for what is positive.", formula="m_l")
+def level(of: str, layer: int = -1) -> Measure:
+    return Measure(lambda rows: _at(rows, of, layer), LOG, columns=(of,), label=f"{_plain(of)}{_place(layer)}")
+
+
+@MEASURES.register("at", summary="A column's value at a layer (-1: the last).", formula="m_l")
+def at(of: str, layer: int = -1) -> Measure:
+    return Measure(lambda rows: _at(rows, of, layer), columns=(of,), label=f"{_plain(of)}{_place(layer)}")
+
+
+@MEASURES.register("each", summary="A column's value at every layer and step: for figures against those.",
+                   formula="m_l")  # fmt: skip
+def each(of: str, log: bool = True) -> Measure:
+    return Measure(
+        lambda rows: float(rows[of].iloc[0]), LOG if log else LINEAR, columns=(of,), each=True, label=_plain(of)
+    )
+
+
+@MEASURES.register("ratio", summary="Between two layers, for what is positive.", formula="m_last / m_first")
+def ratio(of: str, first: int = 1, last: int = -1) -> Measure:
+    return Measure(
+        lambda rows: _over(_at(rows, of, last), _at(rows, of, first)),
+        LOG,
+        columns=(of,),
+        label=f"{_plain(of)}, layer {last} / layer {first}",
+    )
+
+
+@MEASURES.register("growth", summary="The factor by which a second moment changes from layer to layer, in its direction"
+                   " of travel.", formula="(m_L / m_1)^(1/(L-1))")  # fmt: skip
+def growth(of: str = "z_second_moment") -> Measure:
+    direction = "backward" if of.startswith("grad") else "forward"
+
+    def value(rows: Rows) -> float:
+        ordered = rows.sort_values("layer")
+        return 10 ** float(growth_per_layer(ordered[of].to_numpy(float), ordered["layer"].to_numpy(), direction))
+
+    return Measure(value, LOG, columns=(of,), label=f"{_plain(of)}, factor per layer")
+
+
+@MEASURES.register("largest", summary="The largest over the layers.", formula="max m_l")
+def largest(of: str) -> Measure:
+    return Measure(lambda rows: float(rows[of].max()), columns=(of,), label=f"largest {_plain(of)}")
+
+
+@MEASURES.register("smallest", summary="The smallest over the layers.", formula="min m_l")
+def smallest(of: str) -> Measure:
+    return Measure(lambda rows: float(rows[of].min()), columns=(of,), label=f"smallest {_plain(of)}")
+
+
+@MEASURES.register("average", summary="The mean over the layers.", formula="mean m_l")
+def average(of: str) -> Measure:
+    return Measure(lambda rows: float(rows[of].mean()), columns=(of,), label=f"mean {_plain(of)}")
+
+
+@MEASURES.register("spread", summary="How far networks differ: the variance over seeds of the logarithm at a layer.",
+                   formula="Var log m_l")  # fmt: skip
+def spread(of: str, layer: int = -1) -> Measure:
+    return Measure(
+        lambda rows: _at(rows, of, layer), SPREAD, columns=(of,), label=f"variance of log {_plain(of)}{_place(layer)}"
+    )
+
+
+@MEASURES.register("final", summary="What a run ends with; the accuracy of one that diverged is 0.", formula="m")
+def final(of: str = "test_accuracy") -> Measure:
+    return Measure(lambda rows: _final(rows, of), table="runs", columns=(of,), label=_plain(of))
+
+
+@MEASURES.register("gap", summary="What is better on the training than on the test images.",
+                   formula="train - test accuracy, or test - train loss")  # fmt: skip
+def gap(of: str = "accuracy") -> Measure:
+    if of not in ("accuracy", "loss"):
+        raise UsageError(f"measure 'gap': of must be accuracy or loss, not {of}")
+    sign = 1 if of == "accuracy" else -1
+    return Measure(
+        lambda rows: sign * float((rows[f"train_{of}"] - rows[f"test_{of}"]).iloc[0]),
+        table="runs",
+        label=f"generalization gap ({of})",
+    )
+
+
+@MEASURES.register("diverged", summary="The share of runs that diverged.")
+def diverged() -> Measure:
+    return Measure(
+        lambda rows: float((rows["status"] == "diverged").iloc[0]), SHARE, table="runs", label="share diverged"
+    )
+
+
+@MEASURES.register("alarms", summary="The share of repetitions in which a verdict calls a network wrong.")
+def alarms() -> Measure:
+    return Measure(lambda rows: float(rows["alarm"].iloc[0]), SHARE, label="share of alarms")
+
+
+@MEASURES.register("reached", summary="The share of runs that end at a value or better (an accuracy above, a loss"
+                   " below).")  # fmt: skip
+def reached(value: float, of: str = "test_accuracy") -> Measure:
+    return Measure(
+        lambda rows: float(_better(_final(rows, of), value, of)),
+        SHARE,
+        table="runs",
+        columns=(of,),
+        label=f"share that reaches {_plain(of)} {value:g}",
+    )
+
+
+@MEASURES.register("steps_to", summary="Updates until a recorded value is first as good; missing where it never is.")
+def steps_to(value: float, of: str = "train_loss") -> Measure:
+    def first(rows: Rows) -> float:
+        good = rows["step"][_better(rows[of], value, of)]
+        return float(good.min()) if len(good) else np.nan
+
+    return Measure(first, LOG, table="curves", columns=(of,), label=f"updates to {_plain(of)} {value:g}")
+
+
+@MEASURES.register("recorded", summary="A recorded value at a step (-1: the last).")
+def recorded(of: str = "train_loss", step: int = -1) -> Measure:
+    def value(rows: Rows) -> float:
+        found = rows.loc[rows["step"] == (rows["step"].max() if step < 0 else step), of]
+        return float(found.iloc[0]) if len(found) else np.nan
+
+    return Measure(value, table="curves", columns=(of,), label=f"{_plain(of)} at step {step}")
+
+
+def _place(layer: int) -> str:
+    return " at the last layer" if layer == -1 else f" at layer {layer}"
+
+
+def _plain(column: str) -> str:
+    return column.replace("_", " ")
+
+
+def _at(rows: Rows, of: str, layer: int) -> float:
+    """The value at a layer, counted from 1 or, negative, from the end; of curves at the last step."""
+    if "step" in rows:
+        rows = rows[rows["step"] == rows["step"].max()]
+    place = layer if layer > 0 else int(rows["layer"].max()) + 1 + layer
+    found = rows.loc[rows["layer"] == place, of]
+    return float(found.iloc[0]) if len(found) else np.nan
+
+
+def _over(value: float, by: float) -> float:
+    return value / by if by else np.nan
+
+
+def _final(rows: Rows, of: str) -> float:
+    if of.endswith("accuracy") and (rows["status"] == "diverged").iloc[0]:
+        return 0.0
+    return float(rows[of].iloc[0])
+
+
+def _better(value: Any, bound: float, of: str) -> Any:
+    """Whether it is, number or column."""
+    return value >= bound if of.endswith("accuracy") else value <= bound

@@ -1,0 +1,78 @@
+"""From tables to numbers: one a network, with the factors that tell networks apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from initbench.analysis import training
+from initbench.analysis.measures import Measure
+from initbench.analysis.results import Results
+from initbench.core.catalogue import did_you_mean
+from initbench.core.errors import UsageError
+
+MAIN = {"train": "runs", "variance": "layers", "jacobian": "jacobians", "phase": "phases",
+        "calibration": "alarms"}  # fmt: skip
+"""Kind of study -> the table that its measures are read from."""
+PLACES = ("layer", "step")
+"""Where in a network and when a row was measured."""
+OF_PAIRINGS = ("init", "activation")
+"""The factors of a study of propagation."""
+OF_OTHERS = {"jacobian": ("scope",), "phase": ("weight_variance", "bias_variance")}
+"""Those of other kinds besides."""
+
+
+def observations(results: Results, measure: Measure, table: str = "", law: str = "") -> pd.DataFrame:
+    """A row per network, or run: its factors, its seed and its `value` of `measure`.
+
+    With `law`, what that predicts of a study of propagation. A training study's tuned factors are chosen first
+    (`training.tuned`), and are none of its factors then. Raises `UsageError` where the table lacks what the measure
+    needs.
+    """
+    if law:
+        frame, factors = results.predictions[lambda rows: rows["law"] == law].assign(seed=0), list(OF_PAIRINGS)
+    else:
+        frame, factors = _with_factors(results, measure.table or table or MAIN[results.study["kind"]])
+    for column in measure.columns:
+        if column not in frame:
+            raise UsageError(f"measure '{measure.spec}': no column '{column}'{did_you_mean(column, frame.columns)}")
+    keys = [*factors, *(name for name in PLACES if measure.each and name in frame), "seed"]
+    rows = [(*key, measure.value(group)) for key, group in frame.groupby(keys, sort=False, dropna=False)]
+    return pd.DataFrame(rows, columns=[*keys, "value"])
+
+
+def chosen(found: pd.DataFrame, where: Mapping[str, object]) -> pd.DataFrame:
+    """The rows in which each factor of `where` has its level, or one of its levels."""
+    for factor, level in where.items():
+        if factor not in found:
+            raise UsageError(f"no factor '{factor}' varies here{did_you_mean(factor, found.columns[:-1])}")
+        found = found[found[factor].isin(level if isinstance(level, list) else [level])]
+    return found
+
+
+def per_seed(found: pd.DataFrame, log: bool) -> pd.Series:
+    """The mean over all factors but the seed: geometric, if `log`."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.log(found["value"]) if log else found["value"]
+    means = pd.Series(values).groupby(found["seed"]).agg(lambda group: group.mean(skipna=False))
+    return means.map(np.exp) if log else means
+
+
+def factors_of(found: pd.DataFrame, but: Sequence[str] = ()) -> list[str]:
+    """The factors of observations; a parameter of one (``init.std``) is none of its own."""
+    return [name for name in found.columns if name not in ("seed", "value", *but) and "." not in name]
+
+
+def _with_factors(results: Results, table: str) -> tuple[pd.DataFrame, list[str]]:
+    if results.study["kind"] == "calibration":
+        return results.table(table).rename(columns={"repetition": "seed"}), ["case", "width", "batch", "honest"]
+    if results.study["kind"] != "train":
+        return results.table(table), [*OF_PAIRINGS, *OF_OTHERS.get(results.study["kind"], ())]
+    tune = list(results.study.get("tune", {}))
+    runs = training.tuned(results.runs, tune)
+    factors = [name for name in training.varied(runs) if name not in ("seed", *tune)]
+    if table == "runs":
+        return runs, factors
+    return runs[["cell_id", "seed", *factors]].merge(results.table(table), on="cell_id"), factors

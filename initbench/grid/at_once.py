@@ -1,0 +1,65 @@
+"""Studies whose result is one table that is computed at once: Jacobians, and theory's depth scales."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from initbench.activations import ACTIVATIONS
+from initbench.core.catalogue import did_you_mean
+from initbench.core.errors import UsageError
+from initbench.engine import device as devices
+from initbench.grid import provenance
+from initbench.grid.jacobians import jacobians
+from initbench.grid.store import Store
+from initbench.grid.variance_study import resolve
+from initbench.theory.phase import phase
+
+Progress = Callable[[int, int], None]
+Compute = Callable[[Progress], pd.DataFrame]
+OF_JACOBIANS = ("spectrum", "at", "probes")
+OF_PHASES = ("activation", "weight_variances", "bias_variances")
+
+
+def jacobian_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[Path, Progress], None]:
+    """What writes the table ``jacobians`` (`grid.jacobians`); raises `UsageError` for what cannot be."""
+    known = [*inspect.signature(resolve).parameters, *OF_JACOBIANS]
+    _require_known(options, known)
+    resolve(**{name: value for name, value in options.items() if name not in OF_JACOBIANS})
+    return _work("jacobian", options, where["device"], lambda count: jacobians(**options, **where, progress=count))
+
+
+def phase_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[Path, Progress], None]:
+    """What writes the table ``phases`` (`theory.phase.phase`): fixed points and depth scales at each variance."""
+    _require_known(options, OF_PHASES)
+    activation = ACTIVATIONS.make(options.get("activation", "tanh"))
+    grid = [[float(value) for value in options.get(name, [1.0])] for name in OF_PHASES[1:]]
+
+    def compute(count: Progress) -> pd.DataFrame:
+        return pd.DataFrame(phase(activation, *grid)).assign(activation=activation.spec, init="", seed=0)
+
+    return _work("phase", options, where["device"], compute)
+
+
+def _require_known(options: dict[str, Any], known: Any) -> None:
+    for key in options:
+        if key not in known:
+            raise UsageError(f"unknown key '{key}'{did_you_mean(key, known)}")
+
+
+def _work(kind: str, options: dict[str, Any], device: str, compute: Compute) -> Callable[[Path, Progress], None]:
+    there: torch.device = devices.resolve(device)
+
+    def work(out: Path, progress: Progress) -> None:
+        rests_on, table = {"versions": provenance.versions()}, f"{kind}s"
+        with Store(out, {"kind": kind, **options}, rests_on, (table,), replace=True) as store:
+            if not store.finished:
+                told = provenance.Told(there)
+                store.finish({table: compute(progress)}, told.now())
+
+    return work

@@ -1,0 +1,265 @@
+"""Study files: a question, the parts that answer it, what is expected of them before they run, and what is drawn.
+
+question = "Why does a deep ReLU network need twice Xavier's variance?"
+source = "He et al. 2015, section 2.2"
+
+[parts.signal]                      # without parts, the file itself is one
+kind = "variance"                   # or train, jacobian: the options of that command, or of a training study
+init = ["he", "xavier"]
+activation = "relu"
+full = { width = 1024 }             # what --full changes
+
+[[expect]]
+claim = "Xavier halves the signal in each layer"
+part = "signal"
+measure = "growth(of=z_second_moment)"
+where = { init = "xavier" }
+between = [0.48, 0.52]
+
+[[figure]]
+part = "signal"
+measure = "growth(of=z_second_moment)"
+x = "init"
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from initbench.analysis import verdicts
+from initbench.analysis.agreement import agreement
+from initbench.analysis.expectations import Expectation, markdown, outcomes, verdict
+from initbench.analysis.figures import relation
+from initbench.analysis.figures.relation import MEASURED, Drawing
+from initbench.analysis.measures import MEASURES, Measure
+from initbench.analysis.observations import OF_PAIRINGS, chosen, observations
+from initbench.analysis.results import Results
+from initbench.core.catalogue import did_you_mean
+from initbench.core.errors import UsageError
+from initbench.core.files import read_toml
+from initbench.grid.at_once import jacobian_work, phase_work
+from initbench.grid.calibration import calibration_of, run_calibration
+from initbench.grid.factors import SPECS
+from initbench.grid.run import run_variance
+from initbench.grid.study import Study
+from initbench.grid.training import prepare, run_training
+from initbench.grid.variance_study import resolve
+
+Progress = Callable[[int, int], None]
+Options = dict[str, Any]
+Work = Callable[[Path, Progress], object]
+"""Carries a part out into a folder."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where data is, and what computes."""
+
+    data_root: Path | None = None
+    download: bool = False
+    device: str = "auto"
+
+
+Kind = Callable[[Options, str, Where], Work]
+
+
+class Inquiry(BaseModel):
+    """What a study file says beside its parts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    question: str = ""
+    source: str = ""
+    """What is reproduced: paper, equation, figure."""
+    caveats: list[str] = []
+    expect: list[Expectation] = []
+    figure: list[Drawing] = []
+    parts: dict[str, Options] = {}
+
+    def works(self, path: Path, where: Where) -> dict[str, Work]:
+        """What there is to do, by part; raises `UsageError` for what cannot be before anything is done."""
+        works = {}
+        for part, options in self.parts.items():
+            try:
+                works[part] = _work(options, path.stem + (part and f"_{part}"), where)
+            except UsageError as error:
+                raise UsageError(f"{path}: {part and f'part {part}: '}{error}") from None
+        return works
+
+    def outcomes(self, parts: Mapping[str, Results]) -> pd.DataFrame:
+        """A row per expectation (`analysis.expectations.outcomes`)."""
+        return outcomes(self.expect, partial(_observed, parts))
+
+    def figures(self, parts: Mapping[str, Results]) -> list[tuple[str, pd.DataFrame, Figure]]:
+        """Name, numbers and figure of all that the file asks to be drawn."""
+        drawn = []
+        for drawing in self.figure:
+            numbers = _drawn(drawing.model_copy(update={"title": drawing.title or self.question}), parts)
+            drawn.append((drawing.name, numbers, relation.draw(numbers)))
+        return drawn
+
+
+def read(path: Path, full: bool = False) -> Inquiry:
+    """The study file at `path`; with `full`, as its parts' `full` change them.
+
+    Raises `UsageError` with the file's name and the first thing that is wrong with it.
+    """
+    told = read_toml(path)
+    own = {key: told.pop(key) for key in Inquiry.model_fields if key in told}
+    if "parts" not in own:
+        own["parts"] = {"": told | ({"question": own["question"]} if "question" in own else {})}
+    elif told:
+        raise UsageError(
+            f"{path}: unknown key '{next(iter(told))}'{did_you_mean(next(iter(told)), Inquiry.model_fields)}"
+        )
+    try:
+        inquiry = Inquiry(**own)
+        parts = {name: _profiled(options, full) for name, options in inquiry.parts.items()}
+        expect = [expectation.model_copy(update=_canonical(expectation)) for expectation in inquiry.expect]
+        _require_parts(inquiry, parts)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    return inquiry.model_copy(update={"parts": parts, "expect": expect})
+
+
+def _require_parts(inquiry: Inquiry, parts: Mapping[str, Options]) -> None:
+    asked = [(e.claim, part) for e in inquiry.expect for part in (e.part, (e.versus or {}).get("part", e.part))]
+    asked += [(f"figure {d.name}", part) for d in inquiry.figure for part in _several(d.part)]
+    for what, part in asked:
+        if part not in parts:
+            raise UsageError(f"{what}: there is no part '{part}'{did_you_mean(part, parts)}")
+
+
+def _profiled(options: Options, full: bool) -> Options:
+    """A part's options, with its `full` put upon them, tables entry by entry."""
+    changes = options.get("full", {}) if full else {}
+    merged = {name: value for name, value in options.items() if name != "full"}
+    for name, value in changes.items():
+        merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
+    return merged
+
+
+def _canonical(expectation: Expectation) -> dict[str, Any]:
+    def canonical(levels: Options | None) -> Options | None:
+        return levels and {name: _as_stored(name, level) for name, level in levels.items()}
+
+    return {"where": canonical(expectation.where) or {}, "versus": canonical(expectation.versus)}
+
+
+def _as_stored(factor: str, level: Any) -> Any:
+    if isinstance(level, list):
+        return [_as_stored(factor, one) for one in level]
+    return SPECS[factor].canonical(level) if factor in SPECS else level
+
+
+def _work(options: Options, name: str, where: Where) -> Work:
+    told = dict(options)
+    kind = told.pop("kind", "train")
+    if kind != "train":
+        told.pop("question", None)  # of a file without parts
+    if kind not in KINDS:
+        raise UsageError(f"unknown kind '{kind}'{did_you_mean(str(kind), KINDS)}")
+    return KINDS[kind](told, name, where)
+
+
+def _training(options: Options, name: str, where: Where) -> Work:
+    job = prepare(Study(**{"name": name, **options}), where.data_root, where.download, where.device)
+    return lambda out, progress: run_training(job, out, progress=progress)
+
+
+def _propagation(options: Options, name: str, where: Where) -> Work:
+    known = inspect.signature(resolve).parameters
+    for key in options:
+        if key not in known:
+            raise UsageError(f"unknown key '{key}'{did_you_mean(key, known)}")
+    study = resolve(**options)
+    return lambda out, progress: run_variance(study, out, **vars(where), judge=verdicts.verdicts, progress=progress)
+
+
+def _calibration(options: Options, _: str, where: Where) -> Work:
+    study = calibration_of(options)
+    return lambda out, progress: run_calibration(study, out, agreement, where.device, progress)
+
+
+def _at_once(work: Callable[[Options, Options], Work]) -> Kind:
+    return lambda options, _, where: work(options, vars(where))
+
+
+KINDS: dict[str, Kind] = {
+    "train": _training,
+    "variance": _propagation,
+    "calibration": _calibration,
+    "jacobian": _at_once(jacobian_work),
+    "phase": _at_once(phase_work),
+}
+"""Kind of part -> what makes its work of its options, its name, and where it is done."""
+
+
+def _observed(
+    parts: Mapping[str, Results], part: str, measure: Measure, table: str = "", law: str = ""
+) -> pd.DataFrame:
+    """Observations, with the parameters of the specs as columns of their own: ``init.std``."""
+    found = observations(parts[part], measure, table, law)
+    for factor in (name for name in found.columns if name in SPECS and name in (*OF_PAIRINGS, *SPECS)):
+        told = {spec: SPECS[factor].arguments(spec) for spec in found[factor].unique()}
+        for key in dict.fromkeys(key for arguments in told.values() for key in arguments):
+            found[f"{factor}.{key}"] = [told[spec].get(key) for spec in found[factor]]
+    return found
+
+
+def _drawn(drawing: Drawing, parts: Mapping[str, Results]) -> pd.DataFrame:
+    measure = MEASURES.make(drawing.measure)
+    where = {name: _as_stored(name, level) for name, level in drawing.where.items()}
+    frames = []
+    for part in _several(drawing.part):
+        for law in ("", drawing.law) if drawing.law else ("",):
+            found = chosen(_observed(parts, part, measure, drawing.table, law), where)
+            frames.append(found.assign(part=part, source=law or MEASURED))
+    found = pd.concat(frames, ignore_index=True)
+    for name in (drawing.x, drawing.y, drawing.hue, drawing.panel):
+        if name and name not in found:
+            raise UsageError(f"figure {drawing.name}: no factor '{name}' varies{did_you_mean(name, found.columns)}")
+    return relation.summary(found, drawing, measure, _line(drawing, parts))
+
+
+def _line(drawing: Drawing, parts: Mapping[str, Results]) -> pd.DataFrame | None:
+    if not (over := drawing.over):
+        return None
+    table = parts[over["part"]].table(over["table"])
+    return pd.DataFrame({"x": table[over["x"]], "y": table[over["y"]] * over.get("times", 1)})
+
+
+def _several(given: str | list[str]) -> list[str]:
+    return [given] if isinstance(given, str) else given
+
+
+def report(inquiry: Inquiry, path: Path, parts: Mapping[str, Results], found: pd.DataFrame, drawn: list[Path]) -> str:
+    """What was asked, found and is to be kept in mind, in Markdown."""
+    lines = [f"# {inquiry.question}", ""]
+    if len(found):
+        lines += [f"**{verdict(found)}.**", "", markdown(found), ""]
+    lines += [f"![{figure.stem}]({figure.name})" for figure in drawn if figure.parent == drawn[0].parent]
+    lines += ["", "Caveats:", "", *(f"- {caveat}" for caveat in inquiry.caveats)]
+    lines += [f"- {name or path.stem}: {_fixed(results)}" for name, results in parts.items()]
+    source = f"Source: {inquiry.source}. " if inquiry.source else ""
+    return "\n".join([*lines, "", f"{source}Again: `initbench run {path.as_posix()}`.", ""])
+
+
+def _fixed(results: Results) -> str:
+    """Everything that does not vary in a part."""
+    study = results.study
+    told = {**study, **study.get("fix", {})}
+    plain = {name: value for name, value in told.items() if not isinstance(value, dict | list) and name != "question"}
+    return ", ".join(f"{name} {value}" for name, value in plain.items())
