@@ -14,11 +14,12 @@ from scipy import stats
 
 import initbench
 from initbench.activations import ACTIVATIONS
+from initbench.analysis.figures import jacobian_spectrum
 from initbench.cli import main
 from initbench.core.errors import UsageError
 from initbench.core.records import Network
 from initbench.engine import jacobian as engine
-from initbench.grid.jacobians import COLUMNS, jacobians
+from initbench.grid.jacobians import COLUMNS, QUANTILES, jacobians
 from initbench.initializers import INITIALIZERS
 
 CPU = torch.device("cpu")
@@ -114,6 +115,8 @@ class TestSpectrum:
         assert found.smallest == pytest.approx(stats.gmean(truth[:, -1]))
         assert found.condition == pytest.approx(stats.gmean(truth[:, 0] / truth[:, -1]))
         assert found.rank == 5
+        shares = np.quantile(truth, engine.SHARES, axis=1)
+        assert found.quantiles == pytest.approx(stats.gmean(shares, axis=1))
 
     def test_an_orthogonal_linear_net_is_an_isometry(self):
         net = network("orthogonal", "identity", (32,) * 21)
@@ -225,11 +228,11 @@ class TestTable:
         assert [list(zip(rows.scope, rows.layer, strict=True)) for _, rows in groups] == [
             [("layer", 1), ("layer", 2), ("layer", 3), ("network", 3)]
         ] * 4
-        assert frame[["singular_max", "singular_min", "condition", "rank"]].isna().all().all()
+        assert frame[["singular_max", "singular_min", *QUANTILES, "condition", "rank"]].isna().all().all()
 
     def test_the_spectrum_changes_nothing_else_and_agrees_with_the_trace(self):
         with_it, without = jacobians(**OPTIONS, spectrum=True), jacobians(**OPTIONS)
-        told = {"singular_max", "singular_min", "condition", "rank", "note"}
+        told = {"singular_max", "singular_min", *QUANTILES, "condition", "rank", "note"}
         rest = [name for name in COLUMNS if name not in told]
         pd.testing.assert_frame_equal(with_it[rest], without[rest])
         assert (with_it.singular_max**2 >= with_it.squared_singular_value * 0.99).all()
@@ -281,6 +284,35 @@ class TestTable:
             jacobians(init="critical", activation="softplus", depth=2, width=8, seeds=1, batch=4)
 
 
+class TestFigure:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def frame():
+        return jacobians(init=["orthogonal", "xavier", "critical"], activation=["tanh", "softplus"], depth=4, width=16,
+                         seeds=2, batch=4, input_second_moment=0.01, spectrum=True)  # fmt: skip
+
+    def test_the_summary_is_the_geometric_mean_over_seeds(self, frame):
+        summary = jacobian_spectrum.summary(frame)
+        rows = frame[(frame.init == "xavier_normal") & (frame.activation == "tanh") & (frame.scope == "network")]
+        told = summary[
+            (summary.init == "xavier_normal") & (summary.activation == "tanh") & (summary.scope == "network")
+        ]
+        assert told.singular_95.item() == pytest.approx(math.sqrt(rows.singular_95.prod()))
+        assert told.seeds.item() == 2
+        assert "critical" not in set(summary[summary.activation == "softplus"].init)  # there is none: no spectrum
+        assert len(summary) == 5 * 5
+
+    def test_isometry_is_seen(self, frame):
+        """Each panel's first curve is orthogonal's: at 1 in each layer, and the whole network's bar is short."""
+        figure = jacobian_spectrum.draw(jacobian_spectrum.summary(frame))
+        axes = figure.axes[0]
+        assert axes.get_title() == "tanh"
+        assert np.array(axes.lines[0].get_ydata()) == pytest.approx(1.0, abs=0.05)
+        ((_, low), (_, high)) = axes.collections[1].get_segments()[0]
+        assert 1 < high / low < 1.5
+        assert figure.legends[0].get_texts()[0].get_text() == "orthogonal"
+
+
 class TestCommand:
     SMALL = ("--init", "orthogonal", "--activation", "tanh", "--depth", 2, "--width", 8, "--seeds", 1, "--batch", 4)
 
@@ -289,12 +321,19 @@ class TestCommand:
         return CliRunner().invoke(main, ["jacobian", *(str(argument) for argument in arguments)])
 
     def test_csv_and_json_have_standard_output_to_themselves(self):
-        table, told = (self.run(*self.SMALL, "--spectrum", "--format", form) for form in ("csv", "json"))
+        table, told = (
+            self.run(*self.SMALL, "--spectrum", "--no-figures", "--format", form) for form in ("csv", "json")
+        )
         assert (table.exit_code, table.stderr, told.stderr) == (0, "", "")
         frame, rows = pd.read_csv(io.StringIO(table.stdout)), json.loads(told.stdout)
         assert list(frame) == list(rows[0]) == list(COLUMNS)
         expected = jacobians(init="orthogonal", activation="tanh", depth=2, width=8, seeds=1, batch=4, spectrum=True)
         assert frame.condition.tolist() == pytest.approx(expected.condition.tolist(), rel=1e-12)
+
+    def test_the_spectrum_is_drawn(self, tmp_path):
+        done = self.run(*self.SMALL, "--spectrum", "--reports", tmp_path)
+        assert done.stdout.splitlines()[-1] == f"Figure:  {tmp_path / 'jacobian_spectrum.png'}"
+        assert len(pd.read_csv(tmp_path / "jacobian_spectrum.csv")) == 3
 
     def test_a_table_for_the_terminal(self):
         done = self.run(*self.SMALL)

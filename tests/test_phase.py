@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from scipy.integrate import quad
 from scipy.optimize import brentq
+from scipy.stats import norm
 
 from initbench.activations import ACTIVATIONS, Activation
 from initbench.analysis.figures import phase_diagram as figure
@@ -177,6 +178,32 @@ def test_gelu_has_two_more_fixed_points_that_are_told():
     assert row["note"].endswith(" repels")
 
 
+@pytest.mark.parametrize("apart", [0.3, 0.03, 1e-3, 1e-4])
+def test_two_fixed_points_that_are_about_to_meet_are_both_told(apart):
+    """GELU whose variances put fixed points at 1 and 1 + apart, by another integrator: a tangent bifurcation."""
+    gelu, levels = ACTIVATIONS.make("gelu"), (1.0, 1.0 + apart)
+    low, high = (expect(lambda x, q=q: gelu.value(np.array(math.sqrt(q) * x)).item() ** 2) for q in levels)
+    w = apart / (high - low)
+    b = 1 - w * low
+    assert b > 0
+    told = ", ".join(f"{q:.4g} {word}" for q, word in zip(levels, ("attracts", "repels"), strict=True))
+    assert point("gelu", w, b)["note"] == f"E[z²] grows without end; other fixed points of q: {told}"
+    assert point("gelu", w, b * (1 + apart))["note"] == "E[z²] grows without end"
+
+
+def test_of_two_close_fixed_points_the_nearer_one_stops_the_signal():
+    """They are nearer than the grid: E[z²] from below them goes to the lower one and not to infinity."""
+    gelu = ACTIVATIONS.make("gelu")
+    levels = (2.2, 2.3)
+    low, high = (expect(lambda x, q=q: gelu.value(np.array(math.sqrt(q) * x)).item() ** 2) for q in levels)
+    w = (levels[1] - levels[0]) / (high - low)
+    b = levels[0] - w * low
+    assert w + b < levels[0]
+    row = point("gelu", w, b)
+    assert row["q_star"] == pytest.approx(levels[0], rel=1e-9)
+    assert row["note"].startswith("other fixed points of q: 2.3 repels")
+
+
 def test_selu_has_mean_0_and_variance_1_as_its_fixed_point():
     row = point("selu", 1.0, 0.0)
     assert row["q_star"] == pytest.approx(1, abs=1e-6)  # Klambauer et al. 2017 give their constants to that
@@ -200,6 +227,38 @@ def test_the_critical_line_says_who_has_none_or_an_unstable_one():
     assert [row["note"] for row in rows] == ["", "E[z²] leaves q* after a disturbance", "every q is a fixed point",
         "softplus has no critical weight variance at bias variance 0.1: wherever chi_1 = 1, E[z²] grows from layer to"
         " layer and has no fixed point"]  # fmt: skip
+
+
+def test_a_staircase_has_three_branches_and_each_its_stability():
+    """Hard tanh with steps at |z| = d, whose slope autograd does not see: closed forms by the normal law."""
+    height, d = 3.0, 5.0
+    stairs = Activation(
+        lambda z: z.clamp(-1, 1) + height * z.sign() * (z.abs() > d), kinks=(-d, -1.0, 1.0, d), spec="x"
+    )
+
+    def map_of_bias(q):
+        """The bias variance at which q is critical, q - E[phi²] / E[phi'²]."""
+        inner, outer = (norm.cdf(k / math.sqrt(q)) * 2 - 1 for k in (1, d))
+        clipped = q * inner - 2 * math.sqrt(q) * norm.pdf(1 / math.sqrt(q)) + (outer - inner) + (1 - outer)
+        return q - (clipped + ((1 + height) ** 2 - 1) * (1 - outer)) / inner
+
+    grid = np.logspace(-2, 3, 2000)
+    biases = np.array([map_of_bias(q) for q in grid])
+    b = 1.0
+    places = np.flatnonzero((biases[1:] - b) * (biases[:-1] - b) < 0)
+    expected = [brentq(lambda q: map_of_bias(q) - b, *grid[[at, at + 1]], xtol=1e-13) for at in places]
+    assert len(expected) == 3
+    rows = critical_line(stairs, [b])
+    assert [row["q_star"] for row in rows] == pytest.approx(expected, rel=1e-9)
+    words = []
+    for q, row in zip(expected, rows, strict=True):
+        w = 1 / (2 * norm.cdf(1 / math.sqrt(q)) - 1)
+        assert row["weight_variance"] == pytest.approx(w, rel=1e-9)
+        q_next = [w * (near - map_of_bias(near)) * (2 * norm.cdf(1 / math.sqrt(near)) - 1) + b
+                  for near in (q, q * 1.001)]  # fmt: skip
+        words.append("attracting" if q_next[1] - q_next[0] < 0.001 * q else "repelling")
+    assert [row["stability"] for row in rows] == words
+    assert set(words) == {"attracting", "repelling"}
 
 
 @pytest.mark.parametrize(
@@ -255,6 +314,23 @@ def test_the_figure_draws_the_map_and_both_kinds_of_line(gelu):
     assert depth.get_array().count() == len(gelu.points) - counts["unbounded"] - counts["vanishing"]
 
 
+def test_branches_are_one_curve_and_a_gap_parts_it(gelu):
+    """A made line: it rises to 0.2 and turns back there; another piece, that repels, comes down from 1."""
+    line = pd.DataFrame({"bias_variance": [0.0, 0.1, 0.2, 0.3, 1.0, 0.2, 0.1, 1.0], "activation": "gelu",
+                         "weight_variance": [1.0, 1.1, 1.2, math.nan, math.nan, 1.3, 1.4, 3.0],
+                         "q_star": [0.0, 1.0, 2.0, math.nan, math.nan, 3.0, 4.0, 9.0],
+                         "stability": [*["attracting"] * 3, "none", "none", "repelling", "repelling", "repelling"],
+                         })  # fmt: skip
+    summary = figure.summary(gelu.points, line)
+    drawn = summary[summary["part"] == figure.LINE]
+    assert drawn["piece"].tolist() == [0, 0, 0, 0, 0, 1]
+    axes = figure.draw(summary).axes[0]
+    runs = [np.array(curve.get_xdata(), float) for curve in axes.lines]
+    assert [run[~np.isnan(run)].tolist() for run in runs] == [[1.0, 1.1, 1.2], [1.2, 1.3, 1.4], [3.0]]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels.count(figure.WORDS["repelling"]) == 1
+
+
 def test_an_activation_without_a_line_is_drawn_without_one():
     diagram = phase_diagram("softplus")
     summary = figure.summary(diagram.points, diagram.line)
@@ -285,7 +361,7 @@ def test_a_table_gives_the_line_the_fixed_points_and_the_figure(run):
     done = run("--phase", "erf")
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
-    assert lines[0] == "Critical line, where chi_1 = 1:"
+    assert lines[0] == "Critical line, where chi_1 = 1 (a row for each branch):"
     assert lines[2].split() == ["erf", "0", "0.7854", "0", "attracting"]
     assert lines[-1] == "Figure:  reports/phase_diagram_erf.png"
     assert Path("reports/phase_diagram_erf.csv").exists()

@@ -8,8 +8,21 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from initbench.analysis.slopes import BOUND, STATISTICS, Slope, slopes, summary, weighted_slope
+import initbench
+from initbench.analysis.figures import width_slopes
+from initbench.analysis.slopes import (
+    BOUND,
+    LAW,
+    STATISTICS,
+    Slope,
+    failures,
+    slope_of_means,
+    slopes,
+    summary,
+    weighted_slope,
+)
 from initbench.cli import main
+from initbench.grid.variance import LAYERS
 
 WIDTHS, DEPTH, SEEDS = (64, 128, 256, 512), 5, 10
 
@@ -36,43 +49,119 @@ def test_weighted_least_squares_by_hand():
 
 def test_intervals_cover_the_slope_of_the_mean_and_not_that_of_the_logarithm():
     """E log of these moments has slope 5 depth/(2 n) against log n; the mean has the power alone. 95 % within error."""
-    rng, tries = np.random.default_rng(0), 300
+    rng, widths, tries = np.random.default_rng(0), np.array(WIDTHS, float), 1000
+    spread = np.sqrt(5 * DEPTH / widths)
     for power in (0.0, 1.0):
         covered = 0
         for _ in range(tries):
-            table = slopes({width: layers_of(rng, width, power) for width in WIDTHS})
-            row = table[(table.against == "width") & (table.statistic == "z_second_moment") & (table.layer == 1)].iloc[
-                0
-            ]
-            covered += row.low <= power <= row.high
+            seeds = widths**power * np.exp(spread * rng.normal(size=(SEEDS, len(widths))) - spread**2 / 2)
+            fit = slope_of_means(widths, seeds.mean(axis=0), seeds.std(axis=0, ddof=1) / math.sqrt(SEEDS))
+            covered += fit.low <= power <= fit.high
         assert 0.90 <= covered / tries <= 0.99
 
 
-def test_words_and_the_summary():
+def test_seeds_that_are_all_equal_have_an_exact_slope_and_one_seed_has_none():
+    widths = np.array(WIDTHS, float)
+    fit = slope_of_means(widths, 3 / widths, 0 * widths)
+    assert (fit.value, fit.low, fit.high) == pytest.approx((-1, -1, -1), abs=1e-9)
+    assert math.isnan(slope_of_means(widths, 3 / widths, np.full(4, np.nan)).value)
+
+
+def test_words():
+    assert Slope(0, -BOUND, BOUND).word(0) == "pass"
+    assert Slope(-1, -1 - 0.99 * BOUND, -1 + 0.99 * BOUND).word(-1) == "pass"
+    assert Slope(0, -BOUND, 2 * BOUND).word(0) == "undecided"
+    assert Slope(3, 2, 4).word(0) == "fail"
+    assert Slope(3, 2, 4).word(3 + 2 * BOUND) == "undecided"
+    assert Slope(0, 0, 0).word(-1) == "fail"
+    assert Slope(math.nan, math.nan, math.nan).word(0) == "undecided"
+    assert Slope(3, 2, 4).word(math.nan) == "unpredicted"
+
+
+def theory(growth):
+    """A law that knows z and its gradient alone."""
+    rows = [{"init": "he", "activation": "relu", "law": LAW, "layer": layer, "z_second_moment": 10 ** (growth * layer),
+             "grad_z_second_moment": 1.0} for layer in range(1, DEPTH + 1)]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_depth_is_judged_by_its_prediction_and_a_width_by_the_power_of_stable_networks():
     rng = np.random.default_rng(1)
-    table = slopes({width: layers_of(rng, width, power=1.0, growth=0.5) for width in WIDTHS})
-    worst = summary(table).set_index(["statistic", "against"])
-    assert worst.loc[("z_second_moment", "width"), "word"] == "not flat"
-    assert worst.loc[("z_second_moment", "depth"), "word"] == "not flat"
-    assert worst.loc[("z_second_moment", "depth"), "slope"] == pytest.approx(0.5)
-    assert worst.loc[("grad_z_second_moment", "width"), "word"] != "not flat"
-    assert worst.loc[("grad_z_second_moment", "depth"), "word"] == "flat"
-    assert Slope(0, -BOUND, BOUND).word == "flat"
-    assert Slope(0, -BOUND, 2 * BOUND).word == "undecided"
-    assert Slope(3, 2, 4).word == "not flat"
-    assert Slope(math.nan, math.nan, math.nan).word == "undecided"
+    by_width = {width: layers_of(rng, width, power=1.0, growth=0.5) for width in WIDTHS}
+    right = slopes(by_width, dict.fromkeys(WIDTHS, theory(0.5)))
+    worst = summary(right).set_index(["statistic", "against"])
+    assert worst.loc[("z_second_moment", "width"), "word"] == "fail"
+    assert worst.loc[("grad_z_second_moment", "width"), "word"] != "fail"
+    z = worst.loc[("z_second_moment", "depth")]
+    assert (z["slope"], z["expected"], z["word"]) == (pytest.approx(0.5), pytest.approx(0.5), "pass")
+    assert ("a_second_moment", "depth") not in worst.index  # this law says nothing of it
+    assert set(right[(right.statistic == "a_second_moment") & (right.against == "depth")].word) == {"unpredicted"}
+    assert not [line for line in failures(right) if "against depth" in line]
+    wrong = slopes(by_width, dict.fromkeys(WIDTHS, theory(0.2)))
+    lines = [line for line in failures(wrong) if "against depth" in line]
+    assert lines == ["he with relu: z_second_moment has slope 0.5 (0.5 to 0.5) against depth, not 0.2"]
+    assert set(slopes(by_width).query("against == 'depth'").word) == {"unpredicted"}
+
+
+def test_each_scale_of_the_layers_has_its_power():
+    """Var(w) falls as 1/n, |grad_w| / |w| rises as sqrt(n), all other scales stay: of a wide network of any kind."""
+    table = initbench.slopes(init="he_normal", activation="relu", depth=3, widths_sweep=[64, 128, 256], batch=16)
+    of_width = table[table.against == "width"]
+    assert set(of_width.statistic) == set(STATISTICS)
+    assert (of_width.word != "fail").all()
+    assert ((of_width.low - 0.1 < of_width.expected) & (of_width.expected < of_width.high + 0.1)).all()
+    powers = of_width[of_width.layer == 2].set_index("statistic").slope
+    assert powers["weight_variance"] == pytest.approx(-1, abs=0.02)
+    assert powers["update_ratio"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_every_scale_of_the_layers_is_covered_and_nothing_else():
+    no_scale = {"init", "activation", "seed", "layer", "fan_in", "fan_out", "z_mean", "a_mean", "cosine"}
+    shares = {"saturated_fraction", "dead_fraction"}
+    assert set(LAYERS) - no_scale - shares == set(STATISTICS)
+
+
+def test_the_figure_draws_the_fit_through_the_means():
+    rng = np.random.default_rng(2)
+    by_width = {width: layers_of(rng, width, power=1.0) for width in WIDTHS}
+    table = slopes(by_width)
+    drawn = width_slopes.summary(by_width, table)
+    assert list(drawn.direction.unique()) == ["forward", "backward"]
+    forward = drawn[drawn.direction == "forward"]
+    slope = table.query("against == 'width' and statistic == 'z_second_moment' and layer == @DEPTH").slope.item()
+    fitted = np.polyfit(np.log(WIDTHS), np.log(forward["mean"]), 1, w=np.sqrt(WIDTHS))
+    assert slope == pytest.approx(fitted[0])
+    assert np.log(forward.fit).to_numpy() == pytest.approx(np.polyval(fitted, np.log(WIDTHS)))
+    assert ((forward.fit_low <= forward.fit) & (forward.fit <= forward.fit_high)).all()
+    axes = width_slopes.draw(drawn).axes
+    line, marks = axes[0].lines
+    assert line.get_ydata() == pytest.approx(forward.fit)
+    assert marks.get_ydata() == pytest.approx(forward["mean"])
+    assert (axes[0].get_xscale(), axes[0].get_yscale()) == ("log", "log")
+
+
+def test_lost_numbers_and_one_seed_draw_without_a_warning(recwarn):
+    rng = np.random.default_rng(3)
+    by_width = {width: layers_of(rng, width).query("seed == 0").assign(z_second_moment=0.0) for width in WIDTHS}
+    drawn = width_slopes.summary(by_width, slopes(by_width))
+    width_slopes.draw(drawn)
+    assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]
 
 
 def test_the_command_sweeps_widths_and_checks(tmp_path):
-    common = ["variance", "--widths-sweep=32,64,128", "--depth=3", "--activation=tanh", "--batch=8", "--format=json"]
+    common = ["variance", "--widths-sweep=32,64,128", "--depth=3", "--activation=tanh", "--batch=8", "--format=json",
+              f"--reports={tmp_path / 'reports'}"]  # fmt: skip
     done = CliRunner().invoke(main, [*common, "--init=he_normal", f"--out={tmp_path / 'he'}", "--check"])
     assert done.exit_code == 0, done.output
     rows = pd.DataFrame(json.loads(done.stdout))
     assert set(rows.against) == {"width", "depth"}
     assert (tmp_path / "he/width_128/layers.parquet").is_file()
     assert (tmp_path / "he/slopes.csv").is_file()
+    assert {path.name for path in (tmp_path / "reports/he").iterdir()} == {"width_slopes.png", "width_slopes.csv"}
     fixed = CliRunner().invoke(main, [*common, "--init=normal(std=0.05)", f"--out={tmp_path / 'fixed'}", "--check"])
     assert fixed.exit_code == 3
+    assert "normal(std=0.05) with tanh: weight_variance has slope" in fixed.stderr
+    assert "against width, not -1" in fixed.stderr
     for extra, message in ((["--width=8"], "goes without"), (["--widths-sweep=64"], "two widths or more")):
         bad = CliRunner().invoke(main, [*common, *extra, f"--out={tmp_path / 'bad'}"])
         assert (bad.exit_code, bad.stderr.count("\n")) == (2, 1)

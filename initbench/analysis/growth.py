@@ -35,13 +35,16 @@ def growth(
     return (change if direction == "forward" else -change) + 0.0  # no negative zero
 
 
-def measured(layers: pd.DataFrame, direction: str) -> pd.DataFrame:
+def measured(layers: pd.DataFrame, direction: str, statistic: str | None = None) -> pd.DataFrame:
     """A row per pairing: `seeds`, `measured_growth` of the mean over seeds, and its standard error by the jackknife.
+
+    Of the column `statistic`; left out, of the one that is followed in this `direction`.
 
     The mean over seeds of the second moment is what theory predicts, not the mean of logarithms; the jackknife gives
     the error of the logarithm of that mean, and NaN for one seed.
     """
-    table = layers.pivot(index=[*PAIRING, "seed"], columns="layer", values=DIRECTIONS[direction]).sort_index(axis=1)
+    values = statistic or DIRECTIONS[direction]
+    table = layers.pivot(index=[*PAIRING, "seed"], columns="layer", values=values).sort_index(axis=1)
     rows = []
     for (init, activation), group in table.groupby(PAIRING, sort=False):
         seeds, numbers = group.to_numpy(), table.columns.to_numpy()
@@ -52,19 +55,23 @@ def measured(layers: pd.DataFrame, direction: str) -> pd.DataFrame:
 
 
 def predicted(
-    predictions: pd.DataFrame, direction: str, law: str = "mean_field", layers: pd.DataFrame | None = None
+    predictions: pd.DataFrame,
+    direction: str,
+    law: str = "mean_field",
+    layers: pd.DataFrame | None = None,
+    statistic: str | None = None,
 ) -> pd.DataFrame:
     """A row per pairing: `predicted_growth` by one law.
 
     Over the layers between which `layers` measures the pairing, NaN where the law does not know both ends; over all
     that the law knows where nothing is measured.
     """
-    chosen = predictions[predictions.law == law]
-    table = chosen.pivot(index=PAIRING, columns="layer", values=DIRECTIONS[direction]).sort_index(axis=1)
+    chosen, values = predictions[predictions.law == law], statistic or DIRECTIONS[direction]
+    table = chosen.pivot(index=PAIRING, columns="layer", values=values).sort_index(axis=1)
     table = table.reindex(pd.MultiIndex.from_frame(chosen[PAIRING].drop_duplicates()))
     moments = within = table.to_numpy()
     if layers is not None:
-        means = layers.pivot(index=[*PAIRING, "seed"], columns="layer", values=DIRECTIONS[direction])
+        means = layers.pivot(index=[*PAIRING, "seed"], columns="layer", values=values)
         means = means.groupby(PAIRING).mean(skipna=False).reindex(index=table.index, columns=table.columns)
         seen = means.to_numpy(dtype=float)
         within = np.where(_known(seen).sum(axis=1, keepdims=True) > 1, seen, moments)

@@ -1,7 +1,8 @@
-"""Slopes in place of curves to squint at: how a layer's second moment changes with the width, and with the depth.
+"""Slopes in place of curves to squint at: how a layer's statistics change with the width, and with the depth.
 
-A statistic that should not depend on the width has slope 0 of its logarithm against log width. The mean over seeds is
-fitted and not the logarithms' mean: of a log-normal number that one falls with 1/n although its mean stands still.
+A statistic that should go as a power of the width has that power as the slope of its logarithm against log width. The
+mean over seeds is fitted and not the logarithms' mean: of a log-normal number that one falls with 1/n although its mean
+stands still.
 """
 
 from __future__ import annotations
@@ -15,15 +16,37 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
-from initbench.analysis.growth import DIRECTIONS, PAIRING, measured
+from initbench.analysis.growth import PAIRING, measured, predicted
 
 Real = NDArray[np.float64]
 
 BOUND = 0.1
-"""A slope within ±this is flat: E[z²] changes by less than 7 % when the width doubles (26 % a layer, for a depth)."""
+"""A slope within ±this of what is expected passes: 7 % where the width doubles (26 % a layer, for a depth)."""
 CONFIDENCE = 0.95
-SLOPES = ("init", "activation", "statistic", "against", "layer", "width", "slope", "low", "high", "seeds", "word")
-STATISTICS = ("z_second_moment", "a_second_moment", "grad_z_second_moment", "grad_a_second_moment")
+LAW = "finite_width"
+"""Whose growth is expected of a depth."""
+SLOPES = ("init", "activation", "statistic", "against", "layer", "width", "slope", "low", "high", "expected", "seeds",
+          "word")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A column of `layers` that is a scale, and so has a logarithm; means, cosines and shares are none."""
+
+    power: float = 0.0
+    """Of the width, where widening a network changes nothing else: Var(w) has to fall as 1/n."""
+    direction: str = "forward"
+    """In which it travels through the depth."""
+
+
+_BACK = Statistic(direction="backward")
+STATISTICS = {
+    "weight_variance": Statistic(power=-1.0),
+    **dict.fromkeys(("z_second_moment", "z_variance", "z_variance_batch", "z_variance_units", "a_second_moment",
+                     "a_variance", "a_variance_batch"), Statistic()),
+    **dict.fromkeys(("grad_z_second_moment", "grad_a_second_moment", "grad_w_second_moment"), _BACK),
+    "update_ratio": Statistic(power=0.5, direction="backward"),  # |grad_w| / |w|, and w is as 1/sqrt(n)
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,24 +57,30 @@ class Slope:
     low: float
     high: float
 
-    @property
-    def word(self) -> str:
-        """``flat`` or ``not flat`` where the whole interval is within the bound or beyond it, else ``undecided``."""
-        if not np.isfinite([self.low, self.high]).all():
+    def word(self, expected: float) -> str:
+        """``pass`` or ``fail`` where the whole interval is within the bound or beyond it, else ``undecided``.
+
+        ``unpredicted`` where nothing is expected.
+        """
+        if np.isnan(expected):
+            return "unpredicted"
+        low, high = self.low - expected, self.high - expected
+        if not np.isfinite([low, high]).all():
             return "undecided"
-        if self.low >= -BOUND and self.high <= BOUND:
-            return "flat"
-        return "not flat" if self.low > BOUND or self.high < -BOUND else "undecided"
+        if low >= -BOUND and high <= BOUND:
+            return "pass"
+        return "fail" if low > BOUND or high < -BOUND else "undecided"
 
 
-def slopes(by_width: dict[int, pd.DataFrame]) -> pd.DataFrame:
+def slopes(by_width: dict[int, pd.DataFrame], predictions: dict[int, pd.DataFrame] | None = None) -> pd.DataFrame:
     """A row per pairing, statistic and layer against width; a row per pairing, statistic and width against depth.
 
-    `by_width` holds the table `layers` of each width. Against width: d log(mean over seeds) / d log(width), by least
-    squares weighted by the width. Against depth: log10 of the factor per layer, in the direction of
-    travel, between the first and last layer; its interval by the jackknife over seeds.
+    `by_width` holds the table `layers` of each width, `predictions` that of what theory says there. Against width:
+    d log(mean over seeds) / d log(width), by least squares weighted by the width; expected is the statistic's power.
+    Against depth: log10 of the factor per layer, in the direction of travel, between the first and last layer, with an
+    interval by the jackknife over seeds; expected is the growth that law ``finite_width`` predicts.
     """
-    rows = [*_against_width(by_width), *_against_depth(by_width)]
+    rows = [*_against_width(by_width), *_against_depth(by_width, predictions or {})]
     return pd.DataFrame(rows, columns=list(SLOPES))
 
 
@@ -67,46 +96,72 @@ def weighted_slope(x: Real, y: Real, variance: Real) -> Slope:
 
 def _against_width(by_width: dict[int, pd.DataFrame]) -> Iterator[dict[str, Any]]:
     together = pd.concat([layers.assign(width=width) for width, layers in by_width.items()], ignore_index=True)
-    for (init, activation, layer), group in together.groupby([*PAIRING, "layer"], sort=False):
-        by = group.groupby("width")
-        for statistic in STATISTICS:
-            mean = by[statistic].mean()
-            error = np.asarray(by[statistic].sem(), float)
-            fit = _slope_of_means(mean.index.to_numpy(float), mean.to_numpy(float), error)
-            yield _row(init, activation, statistic, "width", fit, int(by.size().min()), layer=layer)
+    groups = together.groupby([*PAIRING, "layer", "width"], sort=False)[list(STATISTICS)]
+    means, errors, seeds = groups.mean(), groups.sem(), groups.size()
+    for (init, activation, layer), mean in means.groupby([*PAIRING, "layer"], sort=False):
+        error, count = errors.loc[mean.index], int(seeds.loc[mean.index].min())
+        width = mean.index.get_level_values("width").to_numpy(float)
+        for statistic, about in STATISTICS.items():
+            fit = slope_of_means(width, mean[statistic].to_numpy(float), error[statistic].to_numpy(float))
+            yield _row(init, activation, statistic, "width", fit, about.power, count, layer=layer)
 
 
-def _slope_of_means(width: Real, mean: Real, error: Real) -> Slope:
-    """Relative variances go as 1/width, with one factor for all: a mean's own would weigh the low ones too much."""
+def slope_of_means(width: Real, mean: Real, error: Real) -> Slope:
+    """The power of the width that means over seeds go with, given their standard errors; NaN where two are not known.
+
+    Relative variances go as 1/width, with one factor for all: a mean's own would weigh the low ones too much.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         y, relative = np.log(mean), (error / mean) ** 2
-    known = np.isfinite(y) & (relative > 0)
+    known = np.isfinite(y) & np.isfinite(relative)
     if known.sum() < 2:
         return Slope(*[np.nan] * 3)
-    factor = float((relative * width)[known].mean())
+    factor = max(float((relative * width)[known].mean()), 1e-30)  # all seeds equal: the slope is exact
     return weighted_slope(np.log(width[known]), y[known], factor / width[known])
 
 
-def _against_depth(by_width: dict[int, pd.DataFrame]) -> Iterator[dict[str, Any]]:
+def _against_depth(by_width: dict[int, pd.DataFrame], predictions: dict[int, pd.DataFrame]) -> Iterator[dict[str, Any]]:
     for width, layers in by_width.items():
-        for direction, statistic in DIRECTIONS.items():
-            for row in measured(layers, direction).to_dict("records"):
+        for statistic, about in STATISTICS.items():
+            table, theory = measured(layers, about.direction, statistic), predictions.get(width)
+            if theory is not None and statistic in theory:
+                told = predicted(theory, about.direction, LAW, layers, statistic)
+                table = table.merge(told, on=PAIRING, how="left")
+            for row in table.to_dict("records"):
                 grown, reach = row["measured_growth"], t.ppf((1 + CONFIDENCE) / 2, max(row["seeds"] - 1, 1))
                 fit = Slope(grown, *(grown + way * reach * row["measured_growth_se"] for way in (-1, 1)))
-                yield _row(row["init"], row["activation"], statistic, "depth", fit, row["seeds"], width=width)
+                expected = row.get("predicted_growth", np.nan)
+                yield _row(row["init"], row["activation"], statistic, "depth", fit, expected, row["seeds"], width=width)
 
 
-def _row(init: Any, activation: Any, statistic: str, against: str, fit: Slope, seeds: int, **at: Any) -> dict[str, Any]:
+def _row(
+    init: Any, activation: Any, statistic: str, against: str, fit: Slope, expected: float, seeds: int, **at: Any
+) -> dict[str, Any]:
     return {"init": init, "activation": activation, "statistic": statistic, "against": against, **at,
-            "slope": fit.value, "low": fit.low, "high": fit.high, "seeds": seeds, "word": fit.word}  # fmt: skip
+            "slope": fit.value, "low": fit.low, "high": fit.high, "expected": expected, "seeds": seeds,
+            "word": fit.word(expected)}  # fmt: skip
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """A row per pairing, statistic and axis: the steepest slope, where it is, and the worst word."""
-    order = {"flat": 0, "undecided": 1, "not flat": 2}
-    ranked = table.assign(worst=table.word.map(order), steep=table.slope.abs())
-    ranked = ranked.sort_values(["worst", "steep"], ascending=False, kind="stable")
+    """A row per pairing, statistic and axis: the slope farthest from what is expected, where it is, the worst word.
+
+    Without those of which nothing is expected.
+    """
+    table = table[table.word != "unpredicted"]
+    order = {"pass": 0, "undecided": 1, "fail": 2}
+    ranked = table.assign(worst=table.word.map(order), off=(table.slope - table.expected).abs())
+    ranked = ranked.sort_values(["worst", "off"], ascending=False, kind="stable")
     keys = [*PAIRING, "statistic", "against"]
     first = ranked.drop_duplicates(keys).set_index(keys)
     place = table[keys].drop_duplicates().apply(tuple, axis=1)
-    return first.loc[place.tolist()].reset_index().drop(columns=["worst", "steep"])
+    return first.loc[place.tolist()].reset_index().drop(columns=["worst", "off"])
+
+
+def failures(table: pd.DataFrame) -> list[str]:
+    """A line for each slope that is not what is expected, the worst of its pairing, statistic and axis."""
+    failed = summary(table)
+    return [
+        f"{row['init']} with {row['activation']}: {row['statistic']} has slope {row['slope']:.3g} ({row['low']:.3g} to"
+        f" {row['high']:.3g}) against {row['against']}, not {row['expected']:.3g}"
+        for row in failed[failed.word == "fail"].to_dict("records")
+    ]

@@ -21,7 +21,8 @@ def list_command(kind: str, form: str) -> None:
     losses, regularizers, laws, columns, words."""
     import pandas as pd
 
-    rows = [_row(entry) for entry in kinds.catalogue(kind)]
+    catalogue, more = kinds.catalogue(kind), DETAILS.get(kind) if kind == "columns" else None
+    rows = [_row(entry) | (more(catalogue, entry.name) if more else {}) for entry in catalogue]
     frame = pd.DataFrame(rows).fillna("")
     output.echo(frame.loc[:, (frame != "").any()], form)
 
@@ -89,4 +90,10 @@ def _promises(catalogue: Any, name: str) -> dict[str, str]:
     return {"Var(w)": ", ".join(shown) + ", for relu where it asks for the activation"}
 
 
-DETAILS = {"activations": _gains, "initializers": _promises}
+def _place(catalogue: Any, name: str) -> dict[str, str]:
+    """Of a column: its unit, and the tables that have it."""
+    column = catalogue.make(name)
+    return {"unit": column.unit, "tables": column.tables}
+
+
+DETAILS = {"columns": _place, "activations": _gains, "initializers": _promises}

@@ -12,7 +12,7 @@ from initbench.cli import options, output
 from initbench.core.errors import UsageError
 from initbench.core.files import require_writable
 
-OF_PHASES = ("phases", "reports", "figures")
+OF_PHASES = ("phases", "critical_line", "reports", "figures")
 """The parameters that speak of an activation alone."""
 
 
@@ -22,6 +22,9 @@ OF_PHASES = ("phases", "reports", "figures")
 @click.option("--phase", "phases", multiple=True, type=options.Spec("activations"), metavar="ACTIVATION",
               help="Instead of layers, the phase diagram of an activation over the variances of weights and biases;"
               " may be repeated.")  # fmt: skip
+@click.option(
+    "--critical-line", is_flag=True, help="With --phase: csv and json hold where chi_1 = 1, all its branches."
+)
 @click.option("--reports", type=options.Folder(), default=Path("reports"), show_default=True,
               help="With --phase: folder for the figures.")  # fmt: skip
 @click.option("--figures/--no-figures", default=True, show_default=True, help="With --phase: whether to draw.")
@@ -32,6 +35,7 @@ def predict_command(
     form: str,
     laws: tuple[str, ...],
     phases: tuple[str, ...],
+    critical_line: bool,
     reports: Path,
     figures: bool,
     **given: Any,
@@ -45,7 +49,7 @@ def predict_command(
     """
     _require_one_subject(ctx, bool(phases))
     if phases:
-        _show_phases(phases, form, reports if figures else None)
+        _show_phases(phases, form, critical_line, reports if figures else None)
         return
     from initbench.api import predict
 
@@ -66,7 +70,7 @@ def _require_one_subject(ctx: click.Context, of_phases: bool) -> None:
     raise UsageError(f"{', '.join(odd)}: only with --phase ACTIVATION")
 
 
-def _show_phases(specs: tuple[str, ...], form: str, reports: Path | None) -> None:
+def _show_phases(specs: tuple[str, ...], form: str, critical_line: bool, reports: Path | None) -> None:
     """Each activation's phase diagram once: printed, and drawn into `reports`."""
     if reports:
         require_writable(reports)  # told before the work
@@ -80,10 +84,11 @@ def _show_phases(specs: tuple[str, ...], form: str, reports: Path | None) -> Non
     names = dict.fromkeys(ACTIVATIONS.canonical(spec) for spec in specs)
     diagrams = [phase_diagram(name) for name in names]
     if form != "table":
-        output.echo(pd.concat([diagram.points for diagram in diagrams], ignore_index=True), form)
+        tables = [diagram.line if critical_line else diagram.points for diagram in diagrams]
+        output.echo(pd.concat(tables, ignore_index=True), form)
     for diagram in diagrams:
         if form == "table":
-            click.echo("Critical line, where chi_1 = 1:")
+            click.echo("Critical line, where chi_1 = 1 (a row for each branch):")
             output.echo(diagram.few_of_line, form)
             click.echo("Fixed points, of some variances (all with --format csv):")
             output.echo(diagram.few_points, form)

@@ -23,7 +23,11 @@ from initbench.core.files import require_writable
     help="Folder for the tables.",
 )
 @options.figures
-@click.option("--widths-sweep", type=options.Numbers(), help="Several widths; slopes against width and depth.")
+@click.option(
+    "--widths-sweep",
+    type=options.Numbers(),
+    help="Several widths: slopes against width and depth; --check fails where one is not as expected.",
+)
 @click.option("--check", is_flag=True, help="Exit with 3 unless every pairing is stable and as predicted.")
 @click.option("--baseline", type=options.Folder(), help="Results to compare with; --check fails where they differ.")
 @options.output_format
@@ -51,10 +55,8 @@ def variance_command(
 
     given, where = options.split(given)
     if widths_sweep is not None:
-        require(
-            not (given["width"] or given["widths"] or baseline), "--widths-sweep goes without --width(s), --baseline"
-        )
-        _sweep(form, device, out, check, widths_sweep, given, where)
+        require(baseline is None, "--widths-sweep goes without --baseline")
+        _sweep(form, device, out, reports / out.name if figures else None, check, widths_sweep, given, where)
         return
     study = resolve(**given)
     drawn_into = reports / out.name
@@ -85,6 +87,7 @@ def _sweep(
     form: str,
     device: str,
     out: Path,
+    reports: Path | None,
     check: bool,
     widths: tuple[int, ...],
     given: dict[str, Any],
@@ -92,24 +95,33 @@ def _sweep(
 ) -> None:
     """The study at each width, in a folder of its own, and the slopes over all."""
     from initbench.analysis import slopes, verdicts
+    from initbench.analysis.figures import save, width_slopes
     from initbench.analysis.results import Results
     from initbench.core.files import write_text
     from initbench.grid.run import run_variance
-    from initbench.grid.variance_study import resolve
+    from initbench.grid.variance_study import resolve_sweep
 
-    require(len(set(widths)) > 1, "--widths-sweep needs two widths or more")
-    studies = {width: resolve(**{**given, "width": width}) for width in dict.fromkeys(widths)}
-    layers = {}
+    studies = resolve_sweep(widths, **given)
+    if reports:
+        require_writable(reports)  # told before the work
+    found = {}
     for width, study in studies.items():
         folder = out / f"width_{width}"
         with output.progress(f"networks of width {width}") as count:
             run_variance(study, folder, device=device, judge=verdicts.verdicts, progress=count, **where)
-        layers[width] = Results(folder).layers
-    table = slopes.slopes(layers)
+        found[width] = Results(folder)
+    layers = {width: results.layers for width, results in found.items()}
+    table = slopes.slopes(layers, {width: results.predictions for width, results in found.items()})
     write_text(out / "slopes.csv", table.to_csv(index=False))
     output.echo(slopes.summary(table) if form == "table" else table, form)
+    drawn = width_slopes.summary(layers, table)
+    paths = [save(width_slopes.draw(drawn), drawn, reports, "width_slopes")] if reports else []
     if form == "table":
         click.echo(f"Tables:  {out}/ (slopes.csv; a folder for each width)")
-    of_width = table[table.against == "width"]  # a change with the depth is judged at one width, by the words
-    if check and (of_width.word == "not flat").any():
+        for path in paths:
+            click.echo(f"Figure:  {path}")
+    failed = slopes.failures(table) if check else []
+    for line in failed:
+        click.echo(line, err=True)
+    if failed:
         raise SystemExit(3)

@@ -23,6 +23,7 @@ from initbench.activations import ACTIVATIONS, Activation
 from initbench.core.errors import UsageError, require
 from initbench.core.randomness import generator
 from initbench.core.records import InputMoments, Layer, Promise
+from initbench.grid.variance_study import require_kinds
 from initbench.initializers import INITIALIZERS, Setting
 from initbench.initializers.bases import DRAWN, parameters
 from initbench.theory.laws import LAWS, predict
@@ -239,12 +240,13 @@ def audit(
     >>> audit(seeds=2).set_index("convention").agrees["torch.nn.Linear"]
     np.True_
     """
-    layer = Layer(1, fan_in, fan_out)
+    require_kinds({"init": init, "fan_in": fan_in, "fan_out": fan_out, "seeds": seeds})
+    require(isinstance(activation, str), f"activation must be a name, not {activation!r}")
     require(min(fan_in, fan_out) >= 1, f"fans must be at least 1, not {fan_in} and {fan_out}")
     count = fan_in * fan_out
     require(FEWEST <= count <= MOST, f"the audit is for layers of {FEWEST} to {MOST:,} weights, not {count:,}")
     require(seeds >= 1, f"seeds must be at least 1, not {seeds}")
-    phi = ACTIVATIONS.make(activation)
+    layer, phi = Layer(1, fan_in, fan_out), ACTIVATIONS.make(activation)
     specs = dict.fromkeys(INITIALIZERS.make(spec).spec for spec in ([init] if isinstance(init, str) else init))
     asked = [_of_catalogue(spec, phi) for spec in specs]
     rows = [_row(convention, layer, phi, seeds) for convention in (*CONVENTIONS, *asked)]

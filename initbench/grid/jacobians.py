@@ -21,14 +21,16 @@ from initbench.engine import device as devices
 from initbench.engine import jacobian as engine
 from initbench.engine.stack import draw_projection
 from initbench.engine.statistics import mean_cosine
-from initbench.grid.variance_study import VarianceStudy, open_inputs, resolve
+from initbench.grid.variance_study import VarianceStudy, open_inputs, require_kinds, resolve
 from initbench.initializers import INITIALIZERS, Basis
 from initbench.initializers.bases import DRAWN, UnitDraw
 from initbench.theory.laws import LAWS, predict
 
+QUANTILES = tuple(f"singular_{round(100 * share)}" for share in engine.SHARES)
 COLUMNS = ("init", "activation", "seed", "scope", "layer", "fan_in", "fan_out", "squared_singular_value",
-           "squared_singular_value_se", "predicted_squared_singular_value", "singular_max", "singular_min", "condition",
-           "rank", "effective_rank", "cosine", "predicted_cosine", "ntk_condition", "note")  # fmt: skip
+           "squared_singular_value_se", "predicted_squared_singular_value", "singular_max", "singular_min",
+           *QUANTILES, "condition", "rank", "effective_rank", "cosine", "predicted_cosine", "ntk_condition",
+           "note")  # fmt: skip
 Rows = list[dict[str, Any]]
 PREDICTED = "predicted_squared_singular_value"
 LOST = "beyond float64"
@@ -51,14 +53,15 @@ def jacobians(
     `squared_singular_value` is tr(J'J)/fan_in at the first `at` inputs of the batch, the factor on a gradient's second
     moment on its way back: of a layer exactly, of the network by `probes` random vectors an input, with its standard
     error. Beside it what mean field predicts, the (product of) fan_out·Var(w) E[phi'²]. `singular_max`, `singular_min`,
-    `condition` and `rank` need `spectrum`. Of the whole batch are `effective_rank` (of the activations), `cosine` (of
-    the pre-activations, mean over pairs) with mean field's, and `ntk_condition`. `options` are those of `resolve`.
-    Raises `UsageError` for what cannot be.
+    quantiles between, `condition` and `rank` need `spectrum`. Of the whole batch are `effective_rank` (of the
+    activations), `cosine` (of the pre-activations, mean over pairs) with mean field's, and `ntk_condition`. `options`
+    are those of `resolve`. Raises `UsageError` for what cannot be.
 
     >>> frame = jacobians(init="orthogonal", activation="linear", depth=3, width=8, seeds=1, batch=4, spectrum=True)
     >>> round(frame.condition[frame.scope == "network"].item(), 5)
     1.0
     """
+    require_kinds({"at": at, "probes": probes})
     require(at >= 1, f"the Jacobian is taken at 1 input or more, not {at}")
     require(probes >= 1, f"probes must be at least 1, not {probes}")
     study, there = resolve(**options), devices.resolve(device)
@@ -180,6 +183,7 @@ def _probes(inputs: int, probes: int, features: int, seed: int) -> Tensor:
 
 def _spectrum(matrices: Tensor, factors: int = 1) -> dict[str, Any]:
     found = engine.spectrum(matrices, factors)
-    told = {"singular_max": found.largest, "singular_min": found.smallest, "condition": found.condition,
+    between = dict(zip(QUANTILES, found.quantiles, strict=True))
+    told = {"singular_max": found.largest, "singular_min": found.smallest, **between, "condition": found.condition,
             "rank": found.rank}  # fmt: skip
     return told | ({"note": UNRESOLVED} if math.isnan(found.condition) else {})

@@ -67,7 +67,7 @@ def resolve(
     batch: int = 128,
 ) -> VarianceStudy:
     """The study that these options mean, nothing read yet. Raises `UsageError` for any that cannot be."""
-    _require_kinds(locals())
+    require_kinds(locals())
     require(seeds >= 1, f"seeds must be at least 1, not {seeds}")
     require(seeds <= MOST_SEEDS, f"seeds must be at most {MOST_SEEDS:,}, not {seeds:,}")
     require(batch >= 1, f"batch must be at least 1, not {batch}")
@@ -88,6 +88,17 @@ def resolve(
         seeds=int(seeds),
         batch=int(batch),
     )
+
+
+def resolve_sweep(widths_sweep: Sequence[int], **options: Any) -> dict[int, VarianceStudy]:
+    """The study of `options` at each width. Raises `UsageError` for what cannot be."""
+    require_kinds({"widths_sweep": widths_sweep})
+    require(
+        options.get("width") is None and options.get("widths") is None,
+        "a sweep of widths goes without a width, or widths, of its own",
+    )
+    require(len(set(widths_sweep)) > 1, "a sweep of widths needs two widths or more")
+    return {int(width): resolve(**{**options, "width": width}) for width in dict.fromkeys(widths_sweep)}
 
 
 def open_inputs(study: VarianceStudy, data_root: Path | None = None, download: bool = False) -> Inputs:
@@ -171,15 +182,17 @@ _KINDS: dict[str, tuple[Kind, str]] = {
     **dict.fromkeys(["init", "activation"], (_either(_name, _several(_name)), "a name or a list of names")),
     **dict.fromkeys(["input", "normalization"], (_name, "a name")),
     **dict.fromkeys(["depth", "width"], (_either(_whole, _left_out), "a whole number")),
-    **dict.fromkeys(["seeds", "batch"], (_whole, "a whole number")),
+    **dict.fromkeys(["seeds", "batch", "fan_in", "fan_out", "at", "probes"], (_whole, "a whole number")),
     **dict.fromkeys(["input_second_moment", "input_cosine"], (_either(_number, _left_out), "a number")),
     "widths": (_either(_several(_whole), _left_out), "a list of whole numbers"),
+    "widths_sweep": (_several(_whole), "a list of whole numbers"),
     "bias_variance": (_number, "a number"),
 }
-"""What each option of `resolve` takes: the command line has seen to it, Python's callers may have not."""
+"""What each option takes: the command line has seen to it, Python's callers may have not."""
 
 
-def _require_kinds(options: dict[str, Any]) -> None:
+def require_kinds(options: dict[str, Any]) -> None:
+    """Raises `UsageError` for the first option whose value is of another kind than it takes."""
     for name, value in options.items():
         is_kind, kind = _KINDS[name]
         require(is_kind(value), f"{name} must be {kind}, not {reprlib.repr(value)}")

@@ -16,7 +16,7 @@ from initbench.analysis.figures import style
 
 POINT, LINE = "phase", "critical line"
 """The two parts of a summary."""
-COLUMNS = ["part", "activation", "weight_variance", "bias_variance", "xi_c", "chi_1", "phase", "stability"]
+COLUMNS = ["part", "activation", "weight_variance", "bias_variance", "xi_c", "chi_1", "phase", "stability", "piece"]
 DEPTHS = (1.0, 1000.0)
 """Layers where the colours end."""
 ENDLESS = {"unbounded": "0.72", "vanishing": "0.9"}
@@ -31,9 +31,12 @@ WORDS = {"attracting": "χ₁ = 1, q* attracts", "repelling": "χ₁ = 1, q* rep
 def summary(points: pd.DataFrame, line: pd.DataFrame) -> pd.DataFrame:
     """What the figure draws, of one activation: its `points` (xi_c and phase), then its critical `line` where it is.
 
-    `points` and `line` are those of a phase diagram; `part` tells their rows apart.
+    `points` and `line` are those of a phase diagram; `part` tells their rows apart. The line goes along rising q*,
+    through all its branches; where it leaves the bias variances that are shown, a new ``piece`` begins.
     """
-    found = line[line["stability"] != "none"].sort_values("bias_variance")
+    found = line[line["stability"] != "none"].sort_values("q_star", kind="stable")
+    height = found["bias_variance"].rank(method="dense")
+    found = found.assign(piece=(height.diff().abs() > 1).cumsum())
     parts = [points.assign(part=POINT), found.assign(part=LINE)]
     return pd.concat([part.reindex(columns=COLUMNS) for part in parts if len(part)], ignore_index=True)
 
@@ -47,7 +50,7 @@ def draw(summary: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     image = _map(axes, points)
     _names(axes, points)
-    handles = [*_line(axes, line), *_greys(points)]
+    handles = [*{key.get_label(): key for key in _line(axes, line)}.values(), *_greys(points)]
     axes.set(xlabel=r"$\sigma_w^2$ = fan_in · Var(w)", ylabel=r"$\sigma_b^2$ = Var(b)")
     if handles:
         key: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "frameon": False}
@@ -103,14 +106,15 @@ def _line(axes: Axes, line: pd.DataFrame) -> list[Any]:
     """The critical line, solid where it attracts and dashed where it repels; a dot where it is one point."""
     drawn = []
     for stability, dash in DASHES.items():
-        mine = line["stability"] == stability
-        if not mine.any():
-            continue
-        # a repelling run goes on to the next point, where it meets the attracting one
-        shown = mine | mine.shift(fill_value=False) if stability == "repelling" else mine
-        where = line["weight_variance"].where(shown)
         look: dict[str, Any] = {"color": "white", "linewidth": 2.2, "linestyle": dash, "path_effects": STROKE}
-        drawn += axes.plot(where, line["bias_variance"], label=WORDS[stability], **look)
+        for _, piece in line[line["stability"] != "neutral"].groupby("piece"):
+            mine = piece["stability"] == stability
+            if not mine.any():
+                continue
+            # a repelling run goes on to its neighbours, where it meets the attracting ones
+            beside = mine.shift(fill_value=False) | mine.shift(-1, fill_value=False)
+            where = piece["weight_variance"].where(mine | beside if stability == "repelling" else mine)
+            drawn += axes.plot(where, piece["bias_variance"], label=WORDS[stability], **look)
     dots = line[line["stability"] == "neutral"]
     if len(dots):
         look = {"color": "white", "marker": "o", "markersize": 8, "markeredgecolor": "black", "linestyle": "none"}

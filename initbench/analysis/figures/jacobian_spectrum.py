@@ -1,0 +1,96 @@
+"""Singular values of Jacobians, of each layer and of the whole network: who is near dynamical isometry."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator
+
+from initbench.analysis.figures import style
+
+KEYS = ["init", "activation", "scope", "layer"]
+VALUES = ["singular_min", "singular_5", "singular_25", "singular_50", "singular_75", "singular_95", "singular_max"]
+LINE = "singular_75"
+"""The median of a rectifier's layer is often 0."""
+LOWEST = 1e-12
+"""The axis ends here, or where the data does; what is below the rounding is drawn to far below."""
+
+
+def summary(jacobians: pd.DataFrame) -> pd.DataFrame:
+    """What the figure draws: a row per init, activation and layer, and one for the whole network (scope ``network``).
+
+    Of the singular values the ends and five quantiles, geometric means over the ``seeds``; NaN where a seed's value is
+    below its rounding. `jacobians` is the table of `initbench jacobian --spectrum`; rows without one are left out.
+    """
+    known = jacobians.dropna(subset=["singular_max"])
+    logs = pd.concat([known[KEYS], known[VALUES].apply(np.log)], axis=1)
+    groups = logs.groupby(KEYS, sort=False)[VALUES]
+    means = groups.mean().where(groups.count().eq(groups.size(), axis=0)).apply(np.exp)
+    return means.assign(seeds=groups.size()).reset_index()
+
+
+@style.styled
+def draw(summary: pd.DataFrame) -> Figure:
+    """One panel an activation: layers from left to right, and the network beside them; a line an initializer."""
+    activations, looks = list(summary["activation"].unique()), style.looks(summary["init"])
+    columns = max(1, min(len(activations), 3))
+    rows = max(1, math.ceil(len(activations) / columns))
+    size = max(3.4 * columns + 2.6, 7.0), max(2.9 * rows + 1.5, 0.22 * len(looks) + 2)
+    figure = style.page(*size, "Singular values of the Jacobian, layer by layer and of the network", _caption(summary))
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for place, axes in enumerate(grid.flat):
+        if place >= len(activations):
+            axes.remove()
+            continue
+        _panel(axes, summary[summary["activation"] == activations[place]], looks)
+        axes.set_title(style.label(activations[place]))
+        if place % columns == 0:
+            axes.set_ylabel("singular value")
+    ends = summary[["singular_5", LINE, "singular_min", "singular_max"]].to_numpy(float)
+    grid[0, 0].set_ylim(max(np.nanmin(ends, initial=1), LOWEST) / 2, np.nanmax(ends, initial=1) * 2)
+    keys = [Line2D([], [], label=style.label(name), **look.line) for name, look in looks.items()]
+    figure.legend(handles=keys, loc="outside right center", title="initializer", frameon=False)
+    return figure
+
+
+def _panel(axes: Axes, rows: pd.DataFrame, looks: dict[str, style.Look]) -> None:
+    depth, names = int(rows["layer"].max()), list(rows["init"].unique())
+    step = max(1.0, depth / 12)
+    axes.set(yscale="log", xlabel="layer")
+    for place, name in enumerate(names):
+        look, mine = looks[name], rows[rows["init"] == name]
+        layers, (network,) = mine[mine["scope"] == "layer"], mine[mine["scope"] == "network"].to_dict("records")
+        low = layers["singular_5"].fillna(LOWEST**2)
+        axes.fill_between(layers["layer"], low, layers["singular_95"], color=look.color, alpha=0.15, linewidth=0)
+        every = max(1, len(layers) // 4)
+        axes.plot(layers["layer"], layers[LINE], label=name, markevery=(place % every, every), **look.line)
+        _interval(axes, depth + (1.5 + place) * step, network, look)
+    axes.axhline(1, color="0.2", linewidth=0.9, linestyle=(0, (1, 1.5)))
+    axes.axvline(depth + step * 0.7, color="0.4", linewidth=0.8)
+    ticks = [*np.unique(np.linspace(1, depth, min(depth, 4)).round()), depth + (1 + len(names) / 2) * step]
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.set_xticklabels([*(f"{tick:.0f}" for tick in ticks[:-1]), "network"])
+    axes.set_xlim(1 - 0.5 * step, depth + (1.5 + len(names)) * step)
+
+
+def _interval(axes: Axes, x: float, values: dict[Any, Any], look: style.Look) -> None:
+    """All of the network's values as a line, nine tenths of them as a bar; open below where the rounding ends them."""
+    thin, thick = (LOWEST**2 if math.isnan(values[end]) else values[end] for end in ("singular_min", "singular_5"))
+    axes.vlines(x, thin, values["singular_max"], color=look.color, linewidth=1.2)
+    axes.vlines(x, thick, values["singular_95"], color=look.color, linewidth=4.5, alpha=0.6)
+    axes.plot([x], [values[LINE]], **look.line)
+
+
+def _caption(summary: pd.DataFrame) -> str:
+    return (
+        f"At initialization, {style.seeds(summary['seeds'])}; geometric means over seeds and inputs. Left: each layer's"
+        " own Jacobian, the upper quartile as a line and from 5 to 95 % of its singular values as a band. Right of the"
+        " rule: of the product of all layers, the upper quartile as a mark, 5 to 95 % as a bar, all as a line; what"
+        " leaves below is near 0 or under the rounding. Dynamical isometry: all near 1."
+    )
