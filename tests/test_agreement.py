@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
 from scipy.stats import binomtest
 
@@ -15,6 +16,10 @@ from initbench.analysis.verdicts import failures
 from initbench.cli import main
 from initbench.core.errors import UsageError
 from initbench.grid.calibration import calibration_of
+from initbench.grid.plan import plan
+from initbench.grid.residuals import residuals as measured_residuals
+from initbench.grid.variance import measure, predictions
+from initbench.grid.variance_study import open_inputs, resolve
 
 DEPTH, SEEDS = 12, 10
 
@@ -84,6 +89,20 @@ def test_a_finite_width_bias_is_told_where_theory_has_one_and_the_measurement_to
     assert word(residuals_of(rng, bias=2.0), theory_of(0.3)).agreement_cause == "the mean is ×1.35 of infinite width's"
     assert word(residuals_of(rng, bias=0.0), theory_of(0.3)).agreement == "consistent"
     assert word(residuals_of(rng, bias=2.0), theory_of(0.0)).agreement == "consistent"
+
+
+@pytest.mark.parametrize("width", [32, 64])
+def test_where_first_order_breaks_down_honest_networks_are_not_called_wrong(width):
+    """GELU's gradient at small width: the law's own spread is many times its mean."""
+    study = resolve(init=["he_normal"], activation=["gelu"], depth=20, width=width, batch=32, seeds=10)
+    inputs = open_inputs(study)
+    moments = inputs.moments(study.seeds, study.batch)
+    layers = measure(plan(study), inputs, range(study.seeds), torch.device("cpu"))["layers"]
+    found = measured_residuals(study, moments, layers)
+    assert "wrong" not in set(agreement(found, predictions(study, moments, ["mean_field", "finite_width"])).agreement)
+    deviations = found[["z_residual", "grad_residual"]].to_numpy()
+    assert np.isnan(deviations).any()  # nothing is told where nothing is known
+    assert np.nanmax(np.abs(deviations)) < 6
 
 
 def test_no_residuals_are_no_word():

@@ -30,6 +30,10 @@ Real = NDArray[np.float64]
 
 TOGETHER = 256
 """Networks whose quadratures are held in memory at once."""
+MANY = 0.3
+"""A relative variance that no single layer adds."""
+LARGEST = 1.0
+"""A log variance of one layer beyond which first order says nothing: no deviation is told of it."""
 ROUNDING = 1e-5
 """Of measured moments: what orthogonal weights and a linear network leave of a spread that is exactly 0."""
 
@@ -150,8 +154,12 @@ def _standardized(found: Real, log_expectation: Real, variance: Real, error: Rea
     """Deviation from what is expected, and the error, both in standard deviations.
 
     One layer adds a mean of squares over its units: a gamma variable, of relative variance v. Its cube root is normal
-    with mean 1 - v/9 and variance v/9 (Wilson & Hilferty 1931), where its logarithm is skewed by -sqrt(v).
+    with mean 1 - v/9 and variance v/9 (Wilson & Hilferty 1931), where its logarithm is skewed by -sqrt(v). Where v is
+    large, it is that of a product of many factors: log-normal.
     """
-    relative = np.expm1(variance)
-    whole = np.sqrt(relative + error**2 + ROUNDING**2)
-    return 3 * (np.exp((found - log_expectation) / 3) - 1 + relative / 9) / whole, np.abs(error) / whole
+    relative, off = np.expm1(variance), found - log_expectation
+    few = relative < MANY
+    whole = np.sqrt(np.where(few, relative, variance) + error**2 + ROUNDING**2)
+    moved = np.where(few, 3 * (np.exp(off / 3) - 1) + relative / 3, off + variance / 2)
+    moved = np.where(variance < LARGEST, moved, np.nan)
+    return moved / whole, np.abs(error) / whole
