@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 REPEATS ?= 5
+LONG := studies/calibration.toml studies/mlp_mnist_200_steps.toml
 
-.PHONY: help demo test lint bench bench-compare bench-baseline clean
+.PHONY: help demo test studies lint bench bench-compare bench-baseline clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -14,6 +15,9 @@ demo: $(INSTALLED)  ## set up, run `initbench variance --depth 20` on embedded i
 
 test: $(INSTALLED)  ## set up, run the whole test suite
 	$(BIN)/python -m pytest
+
+studies: $(INSTALLED)  ## answer the questions in studies/ that take a minute each; writes reports/ and studies/README.md
+	$(BIN)/initbench run $(filter-out $(LONG), $(wildcard studies/*.toml)) --index studies/README.md
 
 lint: $(INSTALLED)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -257,9 +257,37 @@ def report(inquiry: Inquiry, path: Path, parts: Mapping[str, Results], found: pd
     return "\n".join([*lines, "", f"{source}Again: `initbench run {path.as_posix()}`.", ""])
 
 
+def listed(folder: Path) -> pd.DataFrame:
+    """The study files in `folder`: name, question, source, and how many expectations each states."""
+    files = sorted(folder.glob("*.toml"))
+    if not files:
+        raise UsageError(f"no study files in {folder}/")
+    rows = [(path.stem, study.question, study.source, len(study.expect)) for path in files for study in [read(path)]]
+    return pd.DataFrame(rows, columns=["name", "question", "source", "expectations"])
+
+
+def index(folder: Path, found: Mapping[str, pd.DataFrame]) -> str:
+    """A README of the study files in `folder`, with the outcomes of those that were run."""
+    lines = ["Questions, one TOML file each. `initbench run FILE` answers one; `make studies` answers those",
+             "that take a minute or less, and writes this file.", ""]  # fmt: skip
+    for row in listed(folder).to_dict("records"):
+        source = f" ({row['source']})" if row["source"] else ""
+        lines += [f"## {row['name']}", "", f"{row['question']}{source}", ""]
+        if len(table := found.get(row["name"], pd.DataFrame())):
+            lines += [f"**{verdict(table)}.**", "", markdown(table), ""]
+    return "\n".join(lines)
+
+
 def _fixed(results: Results) -> str:
     """Everything that does not vary in a part."""
     study = results.study
     told = {**study, **study.get("fix", {})}
-    plain = {name: value for name, value in told.items() if not isinstance(value, dict | list) and name != "question"}
-    return ", ".join(f"{name} {value}" for name, value in plain.items())
+    plain = {name: _one_level(value) for name, value in told.items() if name != "question"}
+    return ", ".join(f"{name} {value}" for name, value in plain.items() if value is not None)
+
+
+def _one_level(value: Any) -> Any:
+    """A value that does not vary; None for what does."""
+    if isinstance(value, list) and len(set(map(str, value))) == 1:
+        return f"{value[0]} ({len(value)} times)" if len(value) > 1 else value[0]
+    return None if isinstance(value, list | dict) else value

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import initbench
+from initbench import studies
 from initbench.core.errors import UsageError
-from initbench.core.files import read_toml
 from initbench.grid.factors import lecture_name
 from initbench.grid.study import Study, default_study, read_study, with_settings
 
@@ -26,14 +26,18 @@ def test_the_lectures_sweep_has_exactly_its_10368_cells():
     assert "he-relu-2-0.01-0.9-64-100-sgd-True" in names
 
 
-TRAINING = [path for path in sorted(STUDIES.glob("*.toml")) if read_toml(path).get("kind", "train") == "train"]
+TRAINING = [
+    pytest.param(options, id=f"{path.stem}-{part}")
+    for path in sorted(STUDIES.glob("*.toml"))
+    for part, options in studies.read(path).parts.items()
+    if options.get("kind", "train") == "train"
+]
 
 
-@pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.name)
-def test_every_study_of_ours_is_read_and_reads_back_as_itself(path):
-    study = read_study(path)
+@pytest.mark.parametrize("options", TRAINING)
+def test_every_study_of_training_reads_back_as_itself(options):
+    study = Study(**options)
     assert list(Study(**study.as_toml()).cells()) == list(study.cells())
-    assert study.question.endswith("?")
 
 
 def test_the_default_study_is_the_lectures_factors():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,9 +19,14 @@ from initbench.core.errors import UsageError
 @output_format
 def list_command(kind: str, form: str) -> None:
     """List the entries of a KIND: initializers, activations, inputs, datasets, preparations, optimizers, schedules,
-    losses, regularizers, laws, columns, words."""
+    losses, regularizers, laws, measures, columns, words, agreements; or the study files in studies/."""
     import pandas as pd
 
+    if kind == "studies":
+        from initbench.studies import listed
+
+        output.echo(listed(Path("studies")), form)
+        return
     catalogue, more = kinds.catalogue(kind), DETAILS.get(kind) if kind == "columns" else None
     rows = [_row(entry) | (more(catalogue, entry.name) if more else {}) for entry in catalogue]
     frame = pd.DataFrame(rows).fillna("")

@@ -19,6 +19,7 @@ KINDS = {
     "losses": "initbench.recipe:LOSSES",
     "regularizers": "initbench.recipe:REGULARIZERS",
     "laws": "initbench.theory.laws:LAWS",
+    "measures": "initbench.analysis.measures:MEASURES",
     "columns": "initbench.core.records:COLUMNS",
     "words": "initbench.analysis.verdicts:WORDS",
     "agreements": "initbench.analysis.agreement:AGREEMENTS",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=options.Folder(), help="Folder for the tables. Default: results/NAME.")
 @options.figures
 @click.option("--check", is_flag=True, help="Exit with 3 unless every expectation held.")
+@click.option("--index", type=click.Path(path_type=Path), help="Write a list of all studies beside, with outcomes.")
 @options.output_format
 def run_command(
     studies: tuple[Path, ...],
@@ -36,6 +37,7 @@ def run_command(
     reports: Path,
     figures: bool,
     check: bool,
+    index: Path | None,
     form: str,
 ) -> None:
     """Answer the questions of study files.
@@ -43,18 +45,20 @@ def run_command(
     Each says what it expects before it runs, and is told whether that held. The same command again computes nothing
     twice, and goes on where it was interrupted.
     """
+    from initbench import studies as files
     from initbench.core.errors import require
     from initbench.studies import Where
 
     require(out is None or len(studies) == 1, "--out is for one study")
     where = Where(data_root, download, device)
     suffix = "_full" if full else ""
-    failed = False
+    outcomes = {}
     for study in studies:
         folder = out or Path("results") / f"{study.stem}{suffix}"
-        found = _answer(study, full, where, folder, reports / folder.name, figures, form)
-        failed |= bool((found["outcome"] != "held").any())
-    if check and failed:
+        outcomes[study.stem] = _answer(study, full, where, folder, reports / folder.name, figures, form)
+    if index:
+        write_text(index, files.index(index.parent, outcomes))
+    if check and any((found["outcome"] != "held").any() for found in outcomes.values()):
         raise SystemExit(3)
 
 

@@ -40,6 +40,8 @@ from initbench.core.files import read_toml
 from initbench.grid.factors import Level, Levels, cell_of, checked, level_of, levels, shown, told
 
 MOST_CELLS = 1_000_000
+BESIDE = ("source", "caveats", "expect", "figure", "full")
+"""What a study file says beside its factors (`initbench.studies`)."""
 _ROLES = ("compare", "tune", "fix")
 
 
@@ -138,7 +140,9 @@ class Study(BaseModel):
 
 def read_study(path: Path) -> Study:
     """The study in a TOML file; raises `UsageError` with the file's name and what is wrong with it."""
-    given = read_toml(path)
+    given = {key: value for key, value in read_toml(path).items() if key not in BESIDE}
+    if "parts" in given:
+        raise UsageError(f"{path}: a study of several parts; `initbench run` answers it")
     try:
         return Study(**{"name": re.sub(r"[^A-Za-z0-9_.-]|^\.", "_", path.stem) or "study", **given})
     except UsageError as error:

@@ -1,0 +1,191 @@
+"""Study files of several parts: run, resumed, judged, drawn; bad ones told in one line."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import initbench as ib
+from initbench import studies
+from initbench.cli import main
+
+STUDY = """
+question = "Does He keep what Xavier loses?"
+caveats = ["Small networks."]
+
+[parts.signal]
+kind = "variance"
+init = ["he", "xavier"]
+activation = "relu"
+depth = 8
+width = 64
+batch = 16
+seeds = 4
+full = { seeds = 6 }
+
+[parts.training]
+compare = { init = ["he", "zeros"] }
+fix = { depth = 1, width = 8, steps = 20, record_every = 10, activation = "tanh" }
+seeds = 3
+
+[[expect]]
+claim = "Xavier halves"
+part = "signal"
+measure = "growth"
+where = { init = "xavier" }
+between = [0.4, 0.6]
+
+[[expect]]
+claim = "and is less than He"
+part = "signal"
+measure = "level(of=z_second_moment)"
+where = { init = "xavier" }
+versus = { init = "he" }
+below = 0.1
+
+[[expect]]
+claim = "Zeros never learn anything"
+part = "training"
+measure = "final"
+where = { init = "zeros" }
+above = 0.9
+
+[[expect]]
+claim = "Zeros stay equal"
+part = "training"
+table = "layer_curves"
+measure = "at(of=distinct_units, layer=1)"
+where = { init = "zeros" }
+below = 1.5
+
+[[figure]]
+name = "profile"
+part = "signal"
+measure = "each(of=z_second_moment)"
+x = "layer"
+hue = "init"
+law = "mean_field"
+
+[[figure]]
+name = "curves"
+part = "training"
+table = "curves"
+measure = "each(of=train_loss, log=false)"
+x = "step"
+hue = "init"
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("small.toml").write_text(STUDY, encoding="utf-8")
+    return lambda *arguments: CliRunner().invoke(main, ["run", *arguments])
+
+
+def test_a_study_says_what_held(run, monkeypatch):
+    done = run("small.toml")
+    assert done.exit_code == 0, done.output
+    table = pd.read_csv("reports/small/expectations.csv").set_index("claim")["outcome"]
+    assert dict(table) == {"Xavier halves": "held", "and is less than He": "held",
+                           "Zeros never learn anything": "not held", "Zeros stay equal": "held"}  # fmt: skip
+    assert "3 of 4 expectations held; not held: Zeros never learn anything" in done.stdout
+    told = Path("reports/small/report.md").read_text(encoding="utf-8")
+    assert all(
+        word in told for word in ("# Does He keep", "Small networks.", "profile.png", "widths 64 (9 times)", "seeds 3")
+    )
+    # the same command again computes nothing
+    monkeypatch.setattr("initbench.grid.run.measure", lambda *_: pytest.fail("computed again"))
+    assert run("small.toml").stdout == done.stdout
+    assert run("small.toml", "--check").exit_code == 3
+
+
+def test_figures_show_measurement_and_theory_of_the_same_measure(run):
+    run("small.toml")
+    drawn = pd.read_csv("reports/small/profile.csv")
+    layers = ib.load("results/small/signal").layers
+    here = layers[(layers.init == "he_normal") & (layers.layer == 5)].z_second_moment
+    row = drawn[(drawn.hue == "he_normal") & (drawn.x == 5)].set_index("source")
+    # the geometric mean over the seeds, and what mean field says: 2 E[x²] in every layer
+    assert row.estimate["measured"] == pytest.approx(float(here.product()) ** (1 / 4))
+    assert row.estimate["mean_field"] == pytest.approx(2, rel=0.01)
+    curves = pd.read_csv("reports/small/curves.csv")
+    assert sorted(curves.x.unique()) == [0, 10, 20]
+
+
+def test_full_changes_what_it_names(tmp_path):
+    (tmp_path / "small.toml").write_text(STUDY, encoding="utf-8")
+    quick, full = (studies.read(tmp_path / "small.toml", full).parts["signal"] for full in (False, True))
+    assert (quick["seeds"], full["seeds"]) == (4, 6)
+    assert quick["depth"] == full["depth"]
+
+
+def test_parameters_of_specs_are_factors(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("scale.toml").write_text(
+        'kind = "variance"\ninit = ["normal", "normal(std=0.1)", "uniform(bound=0.1)"]\nactivation = "tanh"\n'
+        "depth = 2\n"
+        'width = 8\nbatch = 4\nseeds = 2\n[[figure]]\nmeasure = "largest(of=saturated_fraction)"\nx = "init.std"\n'
+        'where = { init = ["normal(std=1.0)", "normal(std=0.1)"] }\nhue = "init.name"\n'
+    )
+    assert CliRunner().invoke(main, ["run", "scale.toml"]).exit_code == 0
+    drawn = pd.read_csv("reports/scale/relation.csv")
+    assert sorted(drawn.x) == [0.1, 1.0]  # the default too
+    assert set(drawn.hue) == {"normal"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('part = "signal"', 'part = "singal"', "Xavier halves: there is no part 'singal'; did you mean 'signal'?"),
+        ('measure = "growth"', 'measure = "grwth"', "unknown measure 'grwth'; did you mean 'growth'?"),
+        ('init = "xavier"', 'init = "xaver"', "unknown initializer 'xaver'"),
+        ("depth = 8", "depht = 8", "part signal: unknown key 'depht'; did you mean 'depth'?"),
+        ("[[expect]]", "[[expects]]", "unknown key 'expects'; did you mean 'expect'"),
+        ("between = [0.4, 0.6]", "between = [0.6, 0.4]", "give above, below, or between"),
+    ],
+)
+def test_a_bad_study_gets_one_line_and_does_nothing(run, old, new, message):
+    Path("small.toml").write_text(STUDY.replace(old, new, 1), encoding="utf-8")
+    done = run("small.toml")
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.output
+    assert done.stderr.startswith("Error: small.toml: ")
+    assert message in done.stderr
+    assert not Path("results").exists()
+
+
+def test_studies_are_listed_with_their_questions_and_outcomes(run, tmp_path):
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    Path("small.toml").rename(folder / "small.toml")
+    (folder / "other.toml").write_text('question = "Another?"\nkind = "variance"\ndepth = 2\n', encoding="utf-8")
+    assert run("studies/small.toml", "--index=studies/README.md", "--no-figures").exit_code == 0
+    told = (folder / "README.md").read_text(encoding="utf-8")
+    assert all(
+        text in told for text in ("## other", "Another?", "**3 of 4 expectations held", "| Xavier halves | held |")
+    )
+    listed = CliRunner().invoke(main, ["list", "studies", "--format=csv"])
+    assert listed.stdout.splitlines()[1:] == ["other,Another?,,0", "small,Does He keep what Xavier loses?,,4"]
+
+
+def test_train_grid_takes_a_file_of_one_part_and_names_the_command_for_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("several.toml").write_text(STUDY, encoding="utf-8")
+    Path("one.toml").write_text(
+        'seeds = 1\nfix = { steps = 3, width = 4 }\n[[expect]]\nclaim = "it ends"\nmeasure = "final"\nabove = -1\n'
+    )
+    refused = CliRunner().invoke(main, ["train-grid", "several.toml"])
+    assert (refused.exit_code, "`initbench run` answers it" in refused.stderr) == (2, True)
+    assert CliRunner().invoke(main, ["train-grid", "one.toml", "--no-figures"]).exit_code == 0
+    told = CliRunner().invoke(main, ["run", "one.toml", "--out=results/one"])  # the same results
+    assert told.exit_code == 0, told.output
+    assert "0 of 1 expectations held; undecided: it ends" in told.stdout  # one seed bounds nothing
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "studies").glob("*.toml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("full", [False, True])
+def test_every_committed_study_is_readable_and_asks_something(path, full):
+    study = studies.read(path, full)
+    assert study.question.endswith("?")
+    assert all(len(e.claim) > 3 for e in study.expect)
