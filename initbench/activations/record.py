@@ -49,8 +49,9 @@ class Activation:
             value = self.function(leaf)
             if not value.requires_grad:  # a constant function of z
                 return value, torch.zeros_like(z)
-            # the gradient of a sum of an elementwise function is its derivative; ones is expanded, never stored
-            slope = torch.autograd.grad(value, leaf, torch.ones((), dtype=z.dtype, device=z.device).expand_as(z))[0]
+            # the gradient of a sum of an elementwise function is its derivative. Of the sum, and not of `value` with
+            # ones for its gradient: torch would import sympy for that, which takes longer than a theory
+            slope = torch.autograd.grad(value.sum(), leaf)[0]
         return value.detach(), slope
 
     @cached_property
