@@ -1,5 +1,6 @@
 """Study files of several parts: run, resumed, judged, drawn; bad ones told in one line."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -167,6 +168,65 @@ def test_studies_are_listed_with_their_questions_and_outcomes(run, tmp_path):
     )
     listed = CliRunner().invoke(main, ["list", "studies", "--format=csv"])
     assert listed.stdout.splitlines()[1:] == ["other,Another?,,0", "small,Does He keep what Xavier loses?,,4"]
+
+
+KINDS = """
+[parts.spectra]
+kind = "jacobian"
+init = ["orthogonal", "xavier"]
+activation = "linear"
+depth = 3
+width = 16
+batch = 4
+seeds = 3
+spectrum = true
+
+[parts.theory]
+kind = "phase"
+activation = "tanh"
+weight_variances = [1.2, 1.5, 2.0, 3.0]
+bias_variances = [0.05]
+
+[parts.trained]
+fix = { activation = "tanh", width = 8, steps = 5, bias_variance = 0.05 }
+seeds = 2
+[parts.trained.compare]
+init = ["variance_scaling(scale=1.2)", "variance_scaling(scale=2)", "variance_scaling(scale=3)"]
+depth = [1, 2, 4]
+
+[[expect]]
+claim = "Orthogonal linear networks keep every length"
+part = "spectra"
+measure = "average(of=condition)"
+where = { init = "orthogonal", scope = "network" }
+below = 1.001
+
+[[figure]]
+name = "map"
+part = "trained"
+measure = "final"
+x = "init.scale"
+y = "depth"
+over = { part = "theory", table = "phases", x = "weight_variance", y = "xi_c", times = 6 }
+"""
+
+
+def test_jacobians_and_depth_scales_are_parts_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("kinds.toml").write_text(KINDS, encoding="utf-8")
+    done = CliRunner().invoke(main, ["run", "kinds.toml"])
+    assert done.exit_code == 0, done.output
+    assert "1 of 1 expectations held" in done.stdout
+    drawn = pd.read_csv("reports/kinds/map.csv")
+    assert len(drawn[drawn.source == "measured"]) == 9
+    line = drawn[drawn.source == "line"].set_index("x").y
+    # tanh at sigma_w² = 1.2, sigma_b² = 0.05 is ordered: c* = 1, xi_c = -1/log chi_1
+    scales = ib.load("results/kinds/theory").table("phases").set_index("weight_variance")
+    assert line[1.2] == pytest.approx(-6 / math.log(scales.chi_1[1.2]), rel=1e-9)
+    Path("kinds.toml").write_text(KINDS.replace("spectrum", "spectrun").replace("xavier", "he"), encoding="utf-8")
+    refused = CliRunner().invoke(main, ["run", "kinds.toml"])
+    told = "Error: kinds.toml: part spectra: unknown key 'spectrun'; did you mean 'spectrum'?\n"
+    assert (refused.exit_code, refused.stderr) == (2, told)
 
 
 def test_train_grid_takes_a_file_of_one_part_and_names_the_command_for_others(tmp_path, monkeypatch):
