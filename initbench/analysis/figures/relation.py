@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from pydantic import BaseModel, ConfigDict
 
 from initbench.analysis.figures import style
@@ -73,7 +73,7 @@ def summary(found: pd.DataFrame, drawing: Drawing, measure: Measure, line: pd.Da
 def draw(summary: pd.DataFrame) -> Figure:
     """A panel for each level of the panel's factor; lines, or a map where there is a second factor."""
     first, panels = summary.iloc[0], [p for p in summary["panel"].unique() if p != "" or summary["panel"].eq("").all()]
-    columns = min(MOST_COLUMNS, len(panels))
+    columns = 2 if len(panels) == 4 else min(MOST_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     figure = style.page(max(4.2 * columns + 2.2, 7), 3.4 * rows + 1.4, first["title"], _caption(summary))
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
@@ -126,6 +126,8 @@ def _placed(axes: Axes, levels: pd.Series) -> pd.Series:
     if _are_numbers(levels):
         if levels.min() > 0 and np.log10(levels.max() / levels.min()) > DECADES:
             axes.set_xscale("log")
+        elif pd.api.types.is_integer_dtype(levels):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return levels
     names = list(dict.fromkeys(levels))
     upright = sum(len(str(name)) for name in names) > 40
