@@ -41,9 +41,9 @@ from initbench.analysis.expectations import Expectation, markdown, outcomes, ver
 from initbench.analysis.figures import relation
 from initbench.analysis.figures.relation import MEASURED, Drawing
 from initbench.analysis.measures import MEASURES, Measure
-from initbench.analysis.observations import OF_PAIRINGS, chosen, observations
+from initbench.analysis.observations import chosen, observations
 from initbench.analysis.results import Results
-from initbench.core.catalogue import did_you_mean
+from initbench.core.catalogue import did_you_mean, require_known
 from initbench.core.errors import UsageError
 from initbench.core.files import read_toml
 from initbench.grid.at_once import jacobian_work, phase_work
@@ -117,11 +117,9 @@ def read(path: Path, full: bool = False) -> Inquiry:
     own = {key: told.pop(key) for key in Inquiry.model_fields if key in told}
     if "parts" not in own:
         own["parts"] = {"": told | ({"question": own["question"]} if "question" in own else {})}
-    elif told:
-        raise UsageError(
-            f"{path}: unknown key '{next(iter(told))}'{did_you_mean(next(iter(told)), Inquiry.model_fields)}"
-        )
+        told = {}
     try:
+        require_known(told, Inquiry.model_fields)
         inquiry = Inquiry(**own)
         parts = {name: _profiled(options, full) for name, options in inquiry.parts.items()}
         expect = [expectation.model_copy(update=_canonical(expectation)) for expectation in inquiry.expect]
@@ -137,6 +135,7 @@ def read(path: Path, full: bool = False) -> Inquiry:
 def _require_parts(inquiry: Inquiry, parts: Mapping[str, Options]) -> None:
     asked = [(e.claim, part) for e in inquiry.expect for part in (e.part, (e.versus or {}).get("part", e.part))]
     asked += [(f"figure {d.name}", part) for d in inquiry.figure for part in _several(d.part)]
+    asked += [(f"figure {d.name}", d.over.part) for d in inquiry.figure if d.over]
     for what, part in asked:
         if part not in parts:
             raise UsageError(f"{what}: there is no part '{part}'{did_you_mean(part, parts)}")
@@ -180,10 +179,7 @@ def _training(options: Options, name: str, where: Where) -> Work:
 
 
 def _propagation(options: Options, name: str, where: Where) -> Work:
-    known = inspect.signature(resolve).parameters
-    for key in options:
-        if key not in known:
-            raise UsageError(f"unknown key '{key}'{did_you_mean(key, known)}")
+    require_known(options, inspect.signature(resolve).parameters)
     study = resolve(**options)
     return lambda out, progress: run_variance(study, out, **vars(where), judge=verdicts.verdicts, progress=progress)
 
@@ -212,7 +208,7 @@ def _observed(
 ) -> pd.DataFrame:
     """Observations, with the parameters of the specs as columns of their own: ``init.std``."""
     found = observations(parts[part], measure, table, law)
-    for factor in (name for name in found.columns if name in SPECS and name in (*OF_PAIRINGS, *SPECS)):
+    for factor in [name for name in found.columns if name in SPECS]:
         told = {spec: SPECS[factor].arguments(spec) for spec in found[factor].unique()}
         for key in dict.fromkeys(key for arguments in told.values() for key in arguments):
             found[f"{factor}.{key}"] = [told[spec].get(key) for spec in found[factor]]
@@ -237,8 +233,9 @@ def _drawn(drawing: Drawing, parts: Mapping[str, Results]) -> pd.DataFrame:
 def _line(drawing: Drawing, parts: Mapping[str, Results]) -> pd.DataFrame | None:
     if not (over := drawing.over):
         return None
-    table = parts[over["part"]].table(over["table"])
-    return pd.DataFrame({"x": table[over["x"]], "y": table[over["y"]] * over.get("times", 1)})
+    table = parts[over.part].table(over.table)
+    require_known([over.x, over.y], table.columns, f"column of figure {drawing.name}'s line:")
+    return pd.DataFrame({"x": table[over.x], "y": table[over.y] * over.times})
 
 
 def _several(given: str | list[str]) -> list[str]:

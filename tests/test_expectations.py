@@ -92,6 +92,8 @@ def test_an_unknown_measure_or_factor_is_told():
         Expectation(claim="x", measure="finall", above=1)
     with pytest.raises(UsageError, match="no factor 'dpeth' varies here; did you mean 'depth'"):
         outcome(observed(lambda *_: 1.0), measure="final", where={"dpeth": 1}, above=1)
+    with pytest.raises(UsageError, match="nothing has init = xavir; did you mean 'xavier'"):
+        outcome(observed(lambda *_: 1.0), measure="final", where={"init": "xavir"}, above=1)
 
 
 def test_a_tuned_factor_is_chosen_on_validation_for_each_compared_cell():

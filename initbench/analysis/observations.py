@@ -48,7 +48,10 @@ def chosen(found: pd.DataFrame, where: Mapping[str, object]) -> pd.DataFrame:
     for factor, level in where.items():
         if factor not in found:
             raise UsageError(f"no factor '{factor}' varies here{did_you_mean(factor, found.columns[:-1])}")
+        there = found[factor].unique()
         found = found[found[factor].isin(level if isinstance(level, list) else [level])]
+        if found.empty:
+            raise UsageError(f"nothing has {factor} = {level}{did_you_mean(str(level), map(str, there))}")
     return found
 
 

@@ -98,18 +98,14 @@ def _answer(study: Path, full: bool, where: Where, out: Path, reports: Path, fig
 
 def _tell_kind(results: Results, form: str) -> None:
     """What the command of its kind tells: the verdicts, or the best runs."""
-    from initbench.analysis import training, verdicts
+    from initbench.analysis import verdicts
     from initbench.analysis.figures import calibration
+    from initbench.cli.train_grid import tell_runs
 
     if results.study["kind"] == "variance":
         output.echo(verdicts.summary(results.verdicts), form)
     elif results.study["kind"] == "train":
-        if form == "table":
-            click.echo(f"{training.counts(results.runs)}\n")
-        output.echo(training.best(results.runs), form)
-        if form == "table" and len(explained := training.factors(results.runs)):
-            click.echo("What each factor explains of the variance of test accuracy (eta²; diverged runs apart):\n")
-            output.echo(explained, form)
+        tell_runs(results.runs, form)
     elif results.study["kind"] == "calibration":
         output.echo(calibration.summary(results.table("alarms")), form)
     else:

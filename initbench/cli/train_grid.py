@@ -11,6 +11,8 @@ from initbench.cli import options, output
 from initbench.core.files import require_writable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from initbench.engine.timing import Stopwatch
     from initbench.grid.training import Job
 
@@ -54,7 +56,7 @@ def train_grid_command(
     The best runs come first, chosen on validation; below them, what each factor explains of the test accuracy. The
     same command again trains nothing twice, and goes on where it was interrupted.
     """
-    from initbench.analysis import report, training
+    from initbench.analysis import report
     from initbench.analysis.results import Results
     from initbench.engine.timing import Stopwatch
     from initbench.grid.study import read_study, resolve
@@ -75,6 +77,20 @@ def train_grid_command(
     results = Results(out)
     runs = results.runs
     drawn = report.draw_all(results, drawn_into) if figures else []
+    tell_runs(runs, form)
+    if form != "table":
+        return
+    if watch and watch.samples:  # the plain loop is not profiled
+        _tell_profile(watch)
+    click.echo(f"Tables:  {out}/ ({', '.join(job.tables)})")
+    for path in drawn:
+        click.echo(f"Figure:  {path}")
+
+
+def tell_runs(runs: pd.DataFrame, form: str) -> None:
+    """All runs, or as a table to read the best and what each factor explains."""
+    from initbench.analysis import training
+
     if form != "table":
         output.echo(training.best(runs, most=len(runs)), form)
         return
@@ -83,11 +99,6 @@ def train_grid_command(
     if len(explained := training.factors(runs)):
         click.echo("What each factor explains of the variance of test accuracy (eta²; diverged runs apart):\n")
         output.echo(explained, form)
-    if watch and watch.samples:  # the plain loop is not profiled
-        _tell_profile(watch)
-    click.echo(f"Tables:  {out}/ ({', '.join(job.tables)})")
-    for path in drawn:
-        click.echo(f"Figure:  {path}")
 
 
 def _tell_plan(job: Job) -> None:

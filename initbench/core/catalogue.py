@@ -149,6 +149,14 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
     return f"; {otherwise or 'accepted: ' + ', '.join(known)}"
 
 
+def require_known(given: Iterable[str], known: Iterable[str], what: str = "key") -> None:
+    """Raises `UsageError` for the first of `given` that is none of `known`."""
+    known = list(known)
+    for name in given:
+        if name not in known:
+            raise UsageError(f"unknown {what} '{name}'{did_you_mean(name, known)}")
+
+
 def _split(spec: str, kind: str) -> tuple[str, list[Any], dict[str, Any]]:
     """``name(1, key=value)`` -> name, positional values, keyword values. Python's own parser reads it; nothing runs."""
     complaint = f"cannot read the {kind} '{_shortened(spec)}'; write name or name(key=value, ...)"

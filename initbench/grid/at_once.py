@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from initbench.activations import ACTIVATIONS
-from initbench.core.catalogue import did_you_mean
+from initbench.core.catalogue import require_known
 from initbench.core.errors import UsageError
 from initbench.engine import device as devices
 from initbench.grid import provenance
@@ -29,27 +29,24 @@ OF_PHASES = ("activation", "weight_variances", "bias_variances")
 def jacobian_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[Path, Progress], None]:
     """What writes the table ``jacobians`` (`grid.jacobians`); raises `UsageError` for what cannot be."""
     known = [*inspect.signature(resolve).parameters, *OF_JACOBIANS]
-    _require_known(options, known)
+    require_known(options, known)
     resolve(**{name: value for name, value in options.items() if name not in OF_JACOBIANS})
     return _work("jacobian", options, where["device"], lambda count: jacobians(**options, **where, progress=count))
 
 
 def phase_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[Path, Progress], None]:
     """What writes the table ``phases`` (`theory.phase.phase`): fixed points and depth scales at each variance."""
-    _require_known(options, OF_PHASES)
+    require_known(options, OF_PHASES)
     activation = ACTIVATIONS.make(options.get("activation", "tanh"))
-    grid = [[float(value) for value in options.get(name, [1.0])] for name in OF_PHASES[1:]]
+    try:
+        grid = [[float(value) for value in options.get(name, [1.0])] for name in OF_PHASES[1:]]
+    except (TypeError, ValueError):
+        raise UsageError("weight_variances and bias_variances are lists of numbers") from None
 
     def compute(count: Progress) -> pd.DataFrame:
         return pd.DataFrame(phase(activation, *grid)).assign(activation=activation.spec, init="", seed=0)
 
     return _work("phase", options, where["device"], compute)
-
-
-def _require_known(options: dict[str, Any], known: Any) -> None:
-    for key in options:
-        if key not in known:
-            raise UsageError(f"unknown key '{key}'{did_you_mean(key, known)}")
 
 
 def _work(kind: str, options: dict[str, Any], device: str, compute: Compute) -> Callable[[Path, Progress], None]:

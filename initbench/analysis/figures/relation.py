@@ -23,6 +23,18 @@ DECADES = 1.5
 MOST_COLUMNS = 3
 
 
+class Line(BaseModel):
+    """Two columns of a table of a part; `y` times a number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    part: str
+    table: str
+    x: str
+    y: str
+    times: float = 1.0
+
+
 class Drawing(BaseModel):
     """One ``[[figure]]`` of a study file."""
 
@@ -42,8 +54,8 @@ class Drawing(BaseModel):
     """A second factor: the measure is drawn as a map of both."""
     law: str = ""
     """Of a study of propagation, the law whose prediction is drawn beside."""
-    over: dict[str, Any] = {}
-    """A line over the map: `part` and `table`, and the columns `x` and `y`, the latter `times` a number."""
+    over: Line | None = None
+    """Drawn over the map."""
 
 
 def summary(found: pd.DataFrame, drawing: Drawing, measure: Measure, line: pd.DataFrame | None = None) -> pd.DataFrame:
