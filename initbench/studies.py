@@ -24,9 +24,7 @@ x = "init"
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,8 +33,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from initbench.analysis import verdicts
-from initbench.analysis.agreement import agreement
 from initbench.analysis.expectations import Expectation, markdown, outcomes, verdict
 from initbench.analysis.figures import relation
 from initbench.analysis.figures.relation import MEASURED, Drawing
@@ -46,30 +42,8 @@ from initbench.analysis.results import Results
 from initbench.core.catalogue import did_you_mean, require_known
 from initbench.core.errors import UsageError
 from initbench.core.files import read_toml
-from initbench.grid.at_once import jacobian_work, phase_work
-from initbench.grid.calibration import calibration_of, run_calibration
 from initbench.grid.factors import SPECS
-from initbench.grid.run import run_variance
-from initbench.grid.study import Study
-from initbench.grid.training import prepare, run_training
-from initbench.grid.variance_study import resolve
-
-Progress = Callable[[int, int], None]
-Options = dict[str, Any]
-Work = Callable[[Path, Progress], object]
-"""Carries a part out into a folder."""
-
-
-@dataclass(frozen=True)
-class Where:
-    """Where data is, and what computes."""
-
-    data_root: Path | None = None
-    download: bool = False
-    device: str = "auto"
-
-
-Kind = Callable[[Options, str, Where], Work]
+from initbench.kinds import Options, Where, Work, work_of
 
 
 class Inquiry(BaseModel):
@@ -90,7 +64,7 @@ class Inquiry(BaseModel):
         works = {}
         for part, options in self.parts.items():
             try:
-                works[part] = _work(options, path.stem + (part and f"_{part}"), where)
+                works[part] = work_of(options, path.stem + (part and f"_{part}"), where)
             except UsageError as error:
                 raise UsageError(f"{path}: {part and f'part {part}: '}{error}") from None
         return works
@@ -161,46 +135,6 @@ def _as_stored(factor: str, level: Any) -> Any:
     if isinstance(level, list):
         return [_as_stored(factor, one) for one in level]
     return SPECS[factor].canonical(level) if factor in SPECS else level
-
-
-def _work(options: Options, name: str, where: Where) -> Work:
-    told = dict(options)
-    kind = told.pop("kind", "train")
-    if kind != "train":
-        told.pop("question", None)  # of a file without parts
-    if kind not in KINDS:
-        raise UsageError(f"unknown kind '{kind}'{did_you_mean(str(kind), KINDS)}")
-    return KINDS[kind](told, name, where)
-
-
-def _training(options: Options, name: str, where: Where) -> Work:
-    job = prepare(Study(**{"name": name, **options}), where.data_root, where.download, where.device)
-    return lambda out, progress: run_training(job, out, progress=progress)
-
-
-def _propagation(options: Options, name: str, where: Where) -> Work:
-    require_known(options, inspect.signature(resolve).parameters)
-    study = resolve(**options)
-    return lambda out, progress: run_variance(study, out, **vars(where), judge=verdicts.verdicts, progress=progress)
-
-
-def _calibration(options: Options, _: str, where: Where) -> Work:
-    study = calibration_of(options)
-    return lambda out, progress: run_calibration(study, out, agreement, where.device, progress)
-
-
-def _at_once(work: Callable[[Options, Options], Work]) -> Kind:
-    return lambda options, _, where: work(options, vars(where))
-
-
-KINDS: dict[str, Kind] = {
-    "train": _training,
-    "variance": _propagation,
-    "calibration": _calibration,
-    "jacobian": _at_once(jacobian_work),
-    "phase": _at_once(phase_work),
-}
-"""Kind of part -> what makes its work of its options, its name, and where it is done."""
 
 
 def _observed(

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from initbench.analysis.results import Results
-    from initbench.studies import Inquiry, Where
+    from initbench.kinds import Where
+    from initbench.studies import Inquiry
 
 
 @click.command("run")
@@ -47,7 +48,7 @@ def run_command(
     """
     from initbench import studies as files
     from initbench.core.errors import require
-    from initbench.studies import Where
+    from initbench.kinds import Where
 
     require(out is None or len(studies) == 1, "--out is for one study")
     where = Where(data_root, download, device)

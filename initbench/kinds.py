@@ -1,0 +1,78 @@
+"""Kinds of parts of a study file: what each kind of options becomes, and the work that it is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from initbench.analysis import verdicts
+from initbench.analysis.agreement import agreement
+from initbench.core.catalogue import did_you_mean, require_known
+from initbench.core.errors import UsageError
+from initbench.grid.at_once import jacobian_work, phase_work
+from initbench.grid.calibration import calibration_of, run_calibration
+from initbench.grid.run import run_variance
+from initbench.grid.study import Study
+from initbench.grid.training import prepare, run_training
+from initbench.grid.variance_study import resolve
+
+Progress = Callable[[int, int], None]
+Options = dict[str, Any]
+Work = Callable[[Path, Progress], object]
+"""Carries a part out into a folder."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where data is, and what computes."""
+
+    data_root: Path | None = None
+    download: bool = False
+    device: str = "auto"
+
+
+Kind = Callable[[Options, str, Where], Work]
+
+
+def work_of(options: Options, name: str, where: Where) -> Work:
+    """What a part's options ask for, by their `kind`; raises `UsageError` for what cannot be, before any work."""
+    told = dict(options)
+    kind = told.pop("kind", "train")
+    if kind != "train":
+        told.pop("question", None)  # of a file without parts
+    if kind not in KINDS:
+        raise UsageError(f"unknown kind '{kind}'{did_you_mean(str(kind), KINDS)}")
+    return KINDS[kind](told, name, where)
+
+
+def _training(options: Options, name: str, where: Where) -> Work:
+    job = prepare(Study(**{"name": name, **options}), where.data_root, where.download, where.device)
+    return lambda out, progress: run_training(job, out, progress=progress)
+
+
+def _propagation(options: Options, name: str, where: Where) -> Work:
+    require_known(options, inspect.signature(resolve).parameters)
+    study = resolve(**options)
+    return lambda out, progress: run_variance(study, out, **vars(where), judge=verdicts.verdicts, progress=progress)
+
+
+def _calibration(options: Options, _: str, where: Where) -> Work:
+    study = calibration_of(options)
+    return lambda out, progress: run_calibration(study, out, agreement, where.device, progress)
+
+
+def _at_once(work: Callable[[Options, Options], Work]) -> Kind:
+    return lambda options, _, where: work(options, vars(where))
+
+
+KINDS: dict[str, Kind] = {
+    "train": _training,
+    "variance": _propagation,
+    "calibration": _calibration,
+    "jacobian": _at_once(jacobian_work),
+    "phase": _at_once(phase_work),
+}
+"""Kind of part -> what makes its work of its options, its name, and where it is done."""
