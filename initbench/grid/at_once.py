@@ -31,7 +31,7 @@ def jacobian_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[P
     known = [*inspect.signature(resolve).parameters, *OF_JACOBIANS]
     require_known(options, known)
     resolve(**{name: value for name, value in options.items() if name not in OF_JACOBIANS})
-    return _work("jacobian", options, where["device"], lambda count: jacobians(**options, **where, progress=count))
+    return computed("jacobian", options, where["device"], lambda count: jacobians(**options, **where, progress=count))
 
 
 def phase_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[Path, Progress], None]:
@@ -46,10 +46,11 @@ def phase_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[Path
     def compute(count: Progress) -> pd.DataFrame:
         return pd.DataFrame(phase(activation, *grid)).assign(activation=activation.spec, init="", seed=0)
 
-    return _work("phase", options, where["device"], compute)
+    return computed("phase", options, where["device"], compute)
 
 
-def _work(kind: str, options: dict[str, Any], device: str, compute: Compute) -> Callable[[Path, Progress], None]:
+def computed(kind: str, options: dict[str, Any], device: str, compute: Compute) -> Callable[[Path, Progress], None]:
+    """What writes what `compute` gives into a folder as the table ``{kind}s``, unless it is there already."""
     there: torch.device = devices.resolve(device)
 
     def work(out: Path, progress: Progress) -> None:
