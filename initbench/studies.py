@@ -33,7 +33,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from initbench.analysis.expectations import Expectation, markdown, outcomes, verdict
+from initbench.analysis.expectations import HELD, NOT_HELD, UNDECIDED, Expectation, markdown, outcomes, verdict
 from initbench.analysis.figures import relation
 from initbench.analysis.figures.relation import MEASURED, Drawing
 from initbench.analysis.measures import MEASURES, Measure
@@ -199,12 +199,18 @@ def listed(folder: Path) -> pd.DataFrame:
 
 def index(folder: Path, found: Mapping[str, pd.DataFrame]) -> str:
     """A README of the study files in `folder`, with the outcomes of those that were run."""
-    lines = ["Questions, one TOML file each. `initbench run FILE` answers one; `make studies` answers those",
-             "that take a minute or less, and writes this file.", ""]  # fmt: skip
+    outcomes = [word for table in found.values() for word in table["outcome"]]
+    lines = ["Questions, one TOML file each. `initbench run FILE` answers one; `make studies` answers all but the",
+             "longest and writes this file.", "",
+             f"**Of {len(outcomes)} expectations, each stated before its study ran, {outcomes.count(HELD)} held, "
+             f"{outcomes.count(NOT_HELD)} did not, and {outcomes.count(UNDECIDED)} are undecided.** Each interval is "
+             "one of 95 %, not corrected for the number of expectations.", ""]  # fmt: skip
     for row in listed(folder).to_dict("records"):
         source = f" ({row['source']})" if row["source"] else ""
         lines += [f"## {row['name']}", "", f"{row['question']}{source}", ""]
-        if len(table := found.get(row["name"], pd.DataFrame())):
+        if row["name"] not in found:
+            lines += [f"Not run here: `initbench run {folder.as_posix()}/{row['name']}.toml`.", ""]
+        elif len(table := found[row["name"]]):
             lines += [f"**{verdict(table)}.**", "", markdown(table), ""]
     return "\n".join(lines)
 

@@ -69,7 +69,14 @@ def test_the_verdict_names_what_did_not_hold():
     table = outcomes([Expectation(claim="A", measure="final", above=0), Expectation(claim="B", measure="final",
                       above=9, explained="too high")], observed(lambda *_: 1.0))  # fmt: skip
     assert expectations.verdict(table) == "1 of 2 expectations held; not held: B"
-    assert "B (too high)" in expectations.markdown(table)
+    assert "- *B*: not held. too high" in expectations.markdown(table)
+
+
+def test_what_differs_from_its_source_is_told_below_and_bars_do_not_break_the_table():
+    row = Expectation(claim="|w| grows", measure="final", above=0, published=2, differs="Ours is on the digits.")
+    told = expectations.markdown(outcomes([row], observed(lambda *_: 1.0)))
+    assert "- *|w| grows*: published is 2.0. Ours is on the digits." in told
+    assert [line.count("|") - line.count("\\|") for line in told.splitlines()[:3]] == [8] * 3
 
 
 @pytest.mark.parametrize(

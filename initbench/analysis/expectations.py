@@ -49,6 +49,8 @@ class Expectation(BaseModel):
     """What the source says."""
     explained: str = ""
     """Why it did not hold, where it did not."""
+    differs: str = ""
+    """Why the number found is not the published one."""
     bounds: tuple[float, float] = Field(default=(-math.inf, math.inf), exclude=True)
 
     def model_post_init(self, _: Any) -> None:
@@ -69,7 +71,8 @@ class Expectation(BaseModel):
         return f"below {high:g}" if math.isinf(low) else f"{low:g} to {high:g}"
 
 
-COLUMNS = ("claim", "outcome", "estimate", "low", "high", "bound", "published", "n", "measure", "method", "explained")
+COLUMNS = ("claim", "outcome", "estimate", "low", "high", "bound", "published", "n", "measure", "method", "explained",
+           "differs")  # fmt: skip
 
 
 def outcomes(expected: Sequence[Expectation], observe: Observe) -> pd.DataFrame:
@@ -84,7 +87,7 @@ def outcomes(expected: Sequence[Expectation], observe: Observe) -> pd.DataFrame:
         rows.append({"claim": expectation.claim, "outcome": outcome(found, expectation.bounds), **vars(found),
                      "bound": expectation.bound, "published": str(expectation.published),
                      "measure": _told(expectation), "method": measure.scale.method,
-                     "explained": expectation.explained})  # fmt: skip
+                     "explained": expectation.explained, "differs": expectation.differs})  # fmt: skip
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -157,14 +160,19 @@ def _told(expectation: Expectation) -> str:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The same as a table in Markdown, with why what did not hold did not."""
+    """The same as a table in Markdown; below it why what did not hold did not, and what differs from its source."""
     columns = list(shown(table).columns)
     lines = ["| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
-    for row, why in zip(shown(table).to_dict("records"), table["explained"], strict=True):
-        row["claim"] += f" ({why})" if why and row["outcome"] != HELD else ""
+    for row in shown(table).to_dict("records"):
         cells = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values())
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    notes = []
+    for row in table.to_dict("records"):
+        if row["explained"] and row["outcome"] != HELD:
+            notes.append(f"- *{row['claim']}*: {row['outcome']}. {row['explained']}")
+        if row["differs"]:
+            notes.append(f"- *{row['claim']}*: published is {row['published']}. {row['differs']}")
+    return "\n".join([*lines, *([""] if notes else []), *notes])
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
