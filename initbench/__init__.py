@@ -10,6 +10,7 @@ ib.slopes(widths_sweep=[64, 128, 256], init="he_normal", activation="relu")    #
 study = ib.Study(compare={"init": ["he", "xavier"], "depth": [2, 10]}, fix={"lr": 0.05}, seeds=3)
 ib.run(study, out="results/mine").runs                                     # trains what is missing, a DataFrame
 ib.load("results/variance").verdicts                                       # a finished study's tables
+ib.compare("results/mine", by="init", baseline="xavier")                   # paired differences, tests, equivalence
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from initbench.analysis.results import Results, load
     from initbench.api import audit, jacobian, phase, predict, propagate, run, slopes
+    from initbench.comparing import compare
     from initbench.grid.study import Study
 
-__all__ = ["Results", "Study", "audit", "jacobian", "load", "phase", "predict", "propagate", "run", "slopes"]
+__all__ = ["Results", "Study", "audit", "compare", "jacobian", "load", "phase", "predict", "propagate", "run", "slopes"]
 
 _HOME = {
     **dict.fromkeys(("audit", "jacobian", "phase", "predict", "propagate", "run", "slopes"), "initbench.api"),
     "Study": "initbench.grid.study",
+    "compare": "initbench.comparing",
     "load": "initbench.analysis.results",
     "Results": "initbench.analysis.results",
 }

@@ -14,27 +14,31 @@ from initbench.core.catalogue import did_you_mean
 from initbench.core.errors import UsageError
 
 MAIN = {"train": "runs", "variance": "layers", "jacobian": "jacobians", "phase": "phases",
-        "calibration": "alarms"}  # fmt: skip
+        "calibration": "alarms", "curve": "curves", "landscape": "curves"}  # fmt: skip
 """Kind of study -> the table that its measures are read from."""
 PLACES = ("layer", "step")
 """Where in a network and when a row was measured."""
 OF_PAIRINGS = ("init", "activation")
 """The factors of a study of propagation."""
-OF_OTHERS = {"jacobian": ("scope",), "phase": ("weight_variance", "bias_variance")}
+OF_OTHERS = {"jacobian": ("scope",), "phase": ("weight_variance", "bias_variance"), "curve": ("depth", "lr")}
 """Those of other kinds besides."""
+OF_GRIDS = ("component_1", "component_2")
+"""The place in a plane of a row of the table ``landscapes``."""
 
 
-def observations(results: Results, measure: Measure, table: str = "", law: str = "") -> pd.DataFrame:
+def observations(
+    results: Results, measure: Measure, table: str = "", law: str = "", tune: Sequence[str] | None = None
+) -> pd.DataFrame:
     """A row per network, or run: its factors, its seed and its `value` of `measure`.
 
-    With `law`, what that predicts of a study of propagation. A training study's tuned factors are chosen first
-    (`training.tuned`), and are none of its factors then. Raises `UsageError` where the table lacks what the measure
-    needs.
+    With `law`, what that predicts of a study of propagation. Of a training study the factors `tune` (those that it
+    says itself, if None) are chosen first (`training.tuned`), and are none of its factors then. Raises `UsageError`
+    where the table lacks what the measure needs.
     """
     if law:
         frame, factors = results.predictions[lambda rows: rows["law"] == law].assign(seed=0), list(OF_PAIRINGS)
     else:
-        frame, factors = _with_factors(results, measure.table or table or MAIN[results.study["kind"]])
+        frame, factors = _with_factors(results, measure.table or table or MAIN[results.study["kind"]], tune)
     for column in measure.columns:
         if column not in frame:
             raise UsageError(f"measure '{measure.spec}': no column '{column}'{did_you_mean(column, frame.columns)}")
@@ -68,12 +72,15 @@ def factors_of(found: pd.DataFrame, but: Sequence[str] = ()) -> list[str]:
     return [name for name in found.columns if name not in ("seed", "value", *but) and "." not in name]
 
 
-def _with_factors(results: Results, table: str) -> tuple[pd.DataFrame, list[str]]:
+def _with_factors(results: Results, table: str, tune: Sequence[str] | None) -> tuple[pd.DataFrame, list[str]]:
     if results.study["kind"] == "calibration":
         return results.table(table).rename(columns={"repetition": "seed"}), ["case", "width", "batch", "honest"]
+    if results.study["kind"] == "landscape":
+        frame, places = results.table(table), OF_GRIDS if table == "landscapes" else ()
+        return frame, [*(name for name in results.study["compare"] if name in frame), *places]
     if results.study["kind"] != "train":
         return results.table(table), [*OF_PAIRINGS, *OF_OTHERS.get(results.study["kind"], ())]
-    tune = list(results.study.get("tune", {}))
+    tune = list(results.study.get("tune", {}) if tune is None else tune)
     runs = training.tuned(results.runs, tune)
     factors = [name for name in training.varied(runs) if name not in ("seed", *tune)]
     if table == "runs":

@@ -22,6 +22,8 @@ COMMANDS = {
     "jacobian": ("jacobian", "Singular values of Jacobians, effective rank and tangent kernel of deep MLPs."),
     "train-grid": ("train_grid", "Train every network of a grid, thousands at once."),
     "status": ("status", "How far a results folder is."),
+    "compare": ("compare", "Compare the levels of a factor in a results folder, with honest statistics."),
+    "report": ("report", "Any results folder as one HTML file: question, answer, figures, tables."),
     "verify": ("verify", "Train a sample of stored runs again with the plain loop, and compare."),
     "list": ("catalogues", "List the entries of a kind: initializers, activations, ..."),
     "show": ("catalogues", "Show an entry: formula, source, when to use it."),

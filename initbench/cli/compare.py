@@ -1,0 +1,55 @@
+"""`initbench compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from initbench.cli import options, output
+
+SHOWN = {
+    "differences": ["level", "mean", "difference", "low", "high", "effect", "wins", "p_holm", "p_equivalent", "word"],
+    "ranks": ["level", "rank", "critical_difference", "not_worse_than_best", "p_friedman", "blocks"],
+    "explained": ["factor", "and", "explained", "levels"],
+    "divergence": ["level", "rate", "low", "high", "diverged", "n", "p_holm"],
+}
+"""Columns to read; csv and json have all."""
+
+
+@click.command("compare")
+@click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
+@click.option("--by", required=True, help="The factor whose levels are compared: init, activation, lr, ...")
+@click.option("--baseline", help="The level that the others are compared with. Default: the study's first.")
+@click.option("--metric", default="", help="A column of runs, or a measure (`initbench list measures`).")
+@click.option("--tune", multiple=True, help="A factor whose level is chosen on validation, for each compared cell.")
+@click.option("--where", multiple=True, type=options.Setting(), help="Only this level of another factor; repeatable.")
+@click.option("--test", default="t", show_default=True, help="t, wilcoxon or permutation, of paired differences.")
+@click.option("--bound", type=click.FloatRange(min=0, min_open=True),
+              help="Differences within ±BOUND are practically none: tested too.")  # fmt: skip
+@click.option("--table", "name", type=click.Choice(list(SHOWN)), default="differences", show_default=True,
+              help="Which comparison.")  # fmt: skip
+@options.output_format
+def compare_command(
+    out: Path, by: str, baseline: str | None, metric: str, tune: tuple[str, ...], where: tuple[tuple[str, str], ...],
+    test: str, bound: float | None, name: str, form: str,
+) -> None:  # fmt: skip
+    """Compare the levels of one factor in the results folder OUT.
+
+    Differences are paired within the seed, which is the unit of replication; all other factors are averaged over. Every
+    row says its method, its n, and what it assumes (--format csv or json). A diverged run's accuracy is 0.
+    """
+    from initbench.analysis.comparison import answer
+    from initbench.comparing import compare
+
+    kept: dict[str, list[str]] = {}
+    for factor, level in where:
+        kept.setdefault(factor, []).append(level)
+    table = compare(out, by, baseline, metric=metric, tune=tune or None, where=kept, table=name, test=test, bound=bound)
+    if form != "table":
+        output.echo(table, form)
+        return
+    output.echo(table[SHOWN[name]].dropna(axis="columns", how="all"), form, pager=True)
+    click.echo(f"{answer(table)}\n" if name == "differences" else "", nl=False)
+    first = table.iloc[0]
+    click.echo(f"{first['method']}; assumes {first['assumes']}.")
