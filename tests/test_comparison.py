@@ -14,6 +14,7 @@ import initbench as ib
 from initbench.analysis import comparison
 from initbench.analysis.comparison import anova, paired, ranking, rates, tuned
 from initbench.analysis.comparison.scores import Scores, scores
+from initbench.analysis.figures import forest, rank_diagram
 from initbench.cli import main
 from initbench.core.errors import UsageError
 
@@ -253,10 +254,11 @@ def test_the_command_tells_tables_and_names_what_is_wrong(results):
     def run(*words):
         return CliRunner().invoke(main, ["compare", str(results.folder), *words])
 
-    told = run("--by=init", "--baseline=xavier", "--where=depth=1", "--bound=0.5")
+    told = run("--by=init", "--baseline=xavier", "--where=depth=1", "--bound=0.5", f"--reports={results.folder.parent}")
     assert told.exit_code == 0
     assert "test_accuracy against xavier_normal, 3 seeds: he_normal" in told.output
     assert "tuned anew in each resample; assumes independent seeds, normal differences." in told.output
+    assert (results.folder.parent / "out/differences_by_init.png").is_file()
     frame = pd.DataFrame(json.loads(run("--by=init", "--table=explained", "--format=json").output))
     assert set(frame["factor"]) == {"init", "depth", "lr", "seed"}
     for words, message in {
@@ -278,3 +280,22 @@ def test_the_command_tells_tables_and_names_what_is_wrong(results):
 def test_scores_of_a_study_have_no_choice_where_one_level_is_tuned(results):
     assert scores(results, "init").tune == ("lr",)
     assert scores(results, "lr").tune == ()
+
+
+def test_the_forest_plot_shows_every_interval_and_says_what_is_lost():
+    table = paired.differences(table_of([*SLEEP, np.array(SLEEP[0]) + 0.001, [np.nan] * 10]), "l0", bound=0.1)
+    numbers = forest.summary(table)
+    assert numbers["level"].tolist() == ["l1", "l2", "l3"]
+    axes = forest.draw(numbers).axes[0]
+    lines = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2][1:]  # the first is the baseline
+    assert np.allclose(lines, numbers[["low", "high"]].dropna())
+    assert [text.get_text() for text in axes.texts] == ["higher", "equivalent", "10 seeds without a number"]
+
+
+def test_the_rank_diagram_joins_what_is_not_told_apart():
+    numbers = rank_diagram.summary(ranking.ranks(table_of(AUC.T, block="data")))
+    axes = rank_diagram.draw(numbers).axes[0]
+    bars = [line.get_xdata() for line in axes.lines if line.get_linewidth() == 3.5]
+    assert np.allclose(bars, [[1.964 - 0.04, 3.143 + 0.04]], atol=1e-3)  # all four are within 1.25
+    names = [text.get_text().strip() for text in axes.texts]
+    assert names == ["l3 (1.96)", "l1 (2.00)", "l2 (2.89)", "l0 (3.14)", "critical difference 1.25"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -15,6 +16,8 @@ SHOWN = {
     "divergence": ["level", "rate", "low", "high", "diverged", "n", "p_holm"],
 }
 """Columns to read; csv and json have all."""
+DRAWN = {"differences": "forest", "ranks": "rank_diagram"}
+"""Table -> the figure that shows it."""
 
 
 @click.command("compare")
@@ -29,10 +32,11 @@ SHOWN = {
               help="Differences within ±BOUND are practically none: tested too.")  # fmt: skip
 @click.option("--table", "name", type=click.Choice(list(SHOWN)), default="differences", show_default=True,
               help="Which comparison.")  # fmt: skip
+@options.figures
 @options.output_format
 def compare_command(
     out: Path, by: str, baseline: str | None, metric: str, tune: tuple[str, ...], where: tuple[tuple[str, str], ...],
-    test: str, bound: float | None, name: str, form: str,
+    test: str, bound: float | None, name: str, reports: Path, figures: bool, form: str,
 ) -> None:  # fmt: skip
     """Compare the levels of one factor in the results folder OUT.
 
@@ -40,6 +44,7 @@ def compare_command(
     row says its method, its n, and what it assumes (--format csv or json). A diverged run's accuracy is 0.
     """
     from initbench.analysis.comparison import answer
+    from initbench.analysis.figures import save
     from initbench.comparing import compare
 
     kept: dict[str, list[str]] = {}
@@ -53,3 +58,7 @@ def compare_command(
     click.echo(f"{answer(table)}\n" if name == "differences" else "", nl=False)
     first = table.iloc[0]
     click.echo(f"{first['method']}; assumes {first['assumes']}.")
+    if figures and name in DRAWN:
+        figure = import_module(f"initbench.analysis.figures.{DRAWN[name]}")
+        numbers = figure.summary(table)
+        click.echo(f"Figure:  {save(figure.draw(numbers), numbers, reports / out.name, f'{name}_by_{by}')}")

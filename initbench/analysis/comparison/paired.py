@@ -20,8 +20,8 @@ SIGNS = 99_999
 """Ways to give the differences signs: all of them up to 16 seeds."""
 
 COLUMNS = ("level", "baseline", "metric", "mean", "mean_baseline", "difference", "low", "high", "bootstrap_low",
-           "bootstrap_high", "effect", "wins", "p", "p_holm", "p_fdr", "p_equivalent", "word", "n", "settings", "lost",
-           "method", "assumes")  # fmt: skip
+           "bootstrap_high", "effect", "wins", "p", "p_holm", "p_fdr", "p_equivalent", "word", "ratio", "bound",
+           "n", "settings", "lost", "method", "assumes")  # fmt: skip
 
 
 def differences(scores: Scores, baseline: object, test: str = "t", bound: float | None = None) -> pd.DataFrame:
@@ -81,6 +81,7 @@ def _row(
         "bootstrap_low": boot[0], "bootstrap_high": boot[1], "effect": hedges_g(differ),
         "wins": float(np.sign(pairs["value"] - pairs["value_baseline"]).mean() / 2 + 0.5),
         "p": _p_of_t(mean, error, n) if spread is not None else TESTS[test](differ),
+        "bound": np.nan if bound is None else bound, "ratio": scores.ratio,
         "p_equivalent": equivalence(mean, error, n, bound), "n": n,
         "settings": round(len(pairs) / n) if n else 0,
         "lost": int((~np.isfinite(differ)).sum()),
