@@ -14,6 +14,8 @@ from initbench.core.catalogue import did_you_mean, require_known
 from initbench.core.errors import UsageError
 from initbench.grid.at_once import jacobian_work, phase_work
 from initbench.grid.calibration import calibration_of, run_calibration
+from initbench.grid.landscape import landscape_work
+from initbench.grid.learning_curves import curve_work
 from initbench.grid.run import run_variance
 from initbench.grid.study import Study
 from initbench.grid.training import prepare, run_training
@@ -74,5 +76,7 @@ KINDS: dict[str, Kind] = {
     "calibration": _calibration,
     "jacobian": _at_once(jacobian_work),
     "phase": _at_once(phase_work),
+    "landscape": _at_once(landscape_work),
+    "curve": _at_once(curve_work),
 }
 """Kind of part -> what makes its work of its options, its name, and where it is done."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -121,19 +121,23 @@ def evaluate(
     return total / count, right / count
 
 
-def train(cell: Cell, split: Split) -> dict[str, Any]:
+Watch = Callable[[int, MLP], object]
+"""Called with the number of updates made and the network: before the first, and after each."""
+
+
+def train(cell: Cell, split: Split, watch: Watch | None = None) -> dict[str, Any]:
     """Train one cell: its status and its losses and accuracies after training, and its curves.
 
-    `split` is on the device, in the dtype to train in.
+    `split` is on the device, in the dtype to train in. `watch` looks on, and changes nothing.
     """
-    return _Run(cell, split).train()
+    return _Run(cell, split, watch).train()
 
 
 class _Run:
     """One training, with what it needs to remember."""
 
-    def __init__(self, cell: Cell, split: Split) -> None:
-        self.cell, self.split = cell, split
+    def __init__(self, cell: Cell, split: Split, watch: Watch | None = None) -> None:
+        self.cell, self.split, self.watch = cell, split, watch or (lambda step, model: None)
         images = split.train.images
         self.device = images.device
         self.model = MLP(cell, images.shape[1], split.classes).to(images)
@@ -149,8 +153,10 @@ class _Run:
 
     def train(self) -> dict[str, Any]:
         self.record(0)
+        self.watch(0, self.model)
         for step, (images, labels) in enumerate(self.batches(), start=1):
             loss = self.update(step, images, labels)
+            self.watch(step, self.model)
             if not math.isfinite(loss):
                 self.diverged_at = step
                 break

@@ -9,6 +9,10 @@ init = ["he", "xavier"]
 activation = "relu"
 full = { width = 1024 }             # what --full changes
 
+[parts.wide]
+like = "signal"                     # a part above, but for what is said here
+width = 512
+
 [[expect]]
 claim = "Xavier halves the signal in each layer"
 part = "signal"
@@ -95,7 +99,7 @@ def read(path: Path, full: bool = False) -> Inquiry:
     try:
         require_known(told, Inquiry.model_fields)
         inquiry = Inquiry(**own)
-        parts = {name: _profiled(options, full) for name, options in inquiry.parts.items()}
+        parts = _resolved(inquiry.parts, full)
         expect = [expectation.model_copy(update=_canonical(expectation)) for expectation in inquiry.expect]
         _require_parts(inquiry, parts)
     except ValidationError as error:
@@ -115,10 +119,23 @@ def _require_parts(inquiry: Inquiry, parts: Mapping[str, Options]) -> None:
             raise UsageError(f"{what}: there is no part '{part}'{did_you_mean(part, parts)}")
 
 
-def _profiled(options: Options, full: bool) -> Options:
-    """A part's options, with its `full` put upon them, tables entry by entry."""
-    changes = options.get("full", {}) if full else {}
-    merged = {name: value for name, value in options.items() if name != "full"}
+def _resolved(parts: Mapping[str, Options], full: bool) -> dict[str, Options]:
+    """Each part's options, put upon those of the part above that it is `like`; with `full`, that put upon both."""
+    whole: dict[str, Options] = {}
+    for name, options in parts.items():
+        own = dict(options)
+        if "like" in own:
+            above = str(own.pop("like"))
+            require_known([above], whole, f"part above '{name}':")
+            own = _put(own, whole[above])
+        whole[name] = own
+    told = {name: {key: value for key, value in options.items() if key != "full"} for name, options in whole.items()}
+    return {name: _put(whole[name].get("full", {}), told[name]) if full else told[name] for name in whole}
+
+
+def _put(changes: Options, upon: Options) -> Options:
+    """The options `upon` with changes, in tables entry by entry."""
+    merged = dict(upon)
     for name, value in changes.items():
         merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
     return merged
@@ -168,8 +185,11 @@ def _line(drawing: Drawing, parts: Mapping[str, Results]) -> pd.DataFrame | None
     if not (over := drawing.over):
         return None
     table = parts[over.part].table(over.table)
-    require_known([over.x, over.y], table.columns, f"column of figure {drawing.name}'s line:")
-    return pd.DataFrame({"x": table[over.x], "y": table[over.y] * over.times})
+    asked = [name for name in (over.x, over.y, over.hue) if name]
+    require_known(asked, table.columns, f"column of figure {drawing.name}'s line:")
+    table = chosen(table, {name: _as_stored(name, level) for name, level in over.where.items()})
+    hue = table[over.hue] if over.hue else ""
+    return pd.DataFrame({"x": table[over.x], "y": table[over.y] * over.times, "hue": hue})
 
 
 def _several(given: str | list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 import initbench as ib
 from initbench import studies
 from initbench.cli import main
+from initbench.core.errors import UsageError
 
 STUDY = """
 question = "Does He keep what Xavier loses?"
@@ -120,6 +121,30 @@ def test_full_changes_what_it_names(tmp_path):
     quick, full = (studies.read(tmp_path / "small.toml", full).parts["signal"] for full in (False, True))
     assert (quick["seeds"], full["seeds"]) == (4, 6)
     assert quick["depth"] == full["depth"]
+
+
+def test_a_part_is_like_one_above_but_for_what_it_says(tmp_path):
+    path = tmp_path / "alike.toml"
+    path.write_text(STUDY.replace("[[expect]]", """[parts.deep]
+like = "training"
+compare = { lr = [0.1, 0.01] }
+fix = { depth = 3, l2 = 0.1 }
+full = { fix = { width = 99 } }
+
+[parts.deeper]
+like = "deep"
+seeds = 1
+fix = { depth = 9 }
+
+[[expect]]""", 1), encoding="utf-8")  # fmt: skip
+    training, deep, deeper = (studies.read(path).parts[name] for name in ("training", "deep", "deeper"))
+    assert deep["compare"] == {"init": ["he", "zeros"], "lr": [0.1, 0.01]}
+    assert deep["fix"] == training["fix"] | {"depth": 3, "l2": 0.1}
+    assert deeper == deep | {"seeds": 1, "fix": deep["fix"] | {"depth": 9}}
+    assert studies.read(path, full=True).parts["deeper"]["fix"] == deeper["fix"] | {"width": 99}
+    path.write_text(STUDY.replace("compare =", 'like = "signals"\ncompare =', 1), encoding="utf-8")
+    with pytest.raises(UsageError, match="unknown part above 'training': 'signals'; did you mean 'signal'"):
+        studies.read(path)
 
 
 def test_parameters_of_specs_are_factors(tmp_path, monkeypatch):

@@ -164,6 +164,16 @@ def recorded(of: str = "train_loss", step: int = -1) -> Measure:
     return Measure(value, table="curves", columns=(of,), label=f"{_plain(of)} at step {step}")
 
 
+@MEASURES.register("rises", summary="The share of records at which a value is above that of the record before.",
+                   formula="mean [m_t > m_(t-1)]")  # fmt: skip
+def rises(of: str = "train_loss") -> Measure:
+    def share(rows: Rows) -> float:
+        steps = rows.sort_values("step")[of].diff().iloc[1:]
+        return float((steps > 0).mean())
+
+    return Measure(share, table="curves", columns=(of,), label=f"share of records at which {_plain(of)} rises")
+
+
 def _place(layer: int) -> str:
     return " at the last layer" if layer == -1 else f" at layer {layer}"
 

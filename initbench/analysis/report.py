@@ -8,20 +8,39 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from initbench.analysis.figures import accuracy_by_level, calibration, depth_profiles, growth_heatmap, histograms, save
+from initbench.analysis import training
+from initbench.analysis.figures import (
+    accuracy_by_level,
+    best_heatmap,
+    calibration,
+    depth_profiles,
+    explained,
+    growth_heatmap,
+    histograms,
+    parallel_coordinates,
+    save,
+)
 from initbench.analysis.growth import DIRECTIONS
 from initbench.analysis.results import Results
 
 MOST_COLUMNS = 5
 """Initializers beside each other in a figure of histograms, from the fastest vanishing to the fastest growing."""
+SWEEP = 3
+"""Factors beside the seed, from which on a study of training is a sweep: what each explains is then a question."""
 MOST_HISTOGRAMS = 4
 """Activations that get a figure of histograms, the study's first: a study of one activation has it in any case."""
 
 
 def draw_all(results: Results, folder: Path) -> list[Path]:
     """Draw every figure of `results` into `folder`, each with the CSV of its numbers; the images' paths."""
-    figures = {"train": _of_training, "variance": _of_propagation, "calibration": _of_calibration}
-    return [save(figure, summary, folder, name) for name, summary, figure in figures[results.study["kind"]](results)]
+    return [save(figure, summary, folder, name) for name, summary, figure in figures(results)]
+
+
+def figures(results: Results) -> Iterator[tuple[str, pd.DataFrame, Figure]]:
+    """Name, numbers and figure of all that is drawn of `results`; nothing of a kind that has no figure."""
+    kinds = {"train": _of_training, "variance": _of_propagation, "calibration": _of_calibration}
+    if kind := kinds.get(results.study["kind"]):
+        yield from kind(results)
 
 
 def _of_calibration(results: Results) -> Iterator[tuple[str, pd.DataFrame, Figure]]:
@@ -33,6 +52,22 @@ def _of_training(results: Results) -> Iterator[tuple[str, pd.DataFrame, Figure]]
     levels = accuracy_by_level.summary(results.runs)
     if len(levels):  # more than one level of something
         yield "accuracy_by_level", levels, accuracy_by_level.draw(levels)
+    if not is_sweep(results):
+        return
+    shares = explained.summary(results.runs)
+    yield "explained", shares, explained.draw(shares)
+    if set(best_heatmap.PAIRING) <= set(training.varied(results.runs)):
+        best = best_heatmap.summary(results.runs)
+        yield "best_heatmap", best, best_heatmap.draw(best)
+    lines = parallel_coordinates.summary(results.runs)
+    yield "parallel_coordinates", lines, parallel_coordinates.draw(lines)
+
+
+def is_sweep(results: Results) -> bool:
+    """Whether it is a study of training of `SWEEP` factors or more, with a run that finished."""
+    if results.study["kind"] != "train":
+        return False
+    return len(set(training.factors(results.runs)["factor"]) - {"seed"}) >= SWEEP
 
 
 def _of_propagation(results: Results) -> Iterator[tuple[str, pd.DataFrame, Figure]]:

@@ -12,10 +12,10 @@ from initbench.core.files import require_writable, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from initbench.analysis.results import Results
     from initbench.kinds import Where
-    from initbench.studies import Inquiry
 
 
 @click.command("run")
@@ -66,7 +66,7 @@ def run_command(
 def _answer(study: Path, full: bool, where: Where, out: Path, reports: Path, figures: bool, form: str) -> pd.DataFrame:
     """Run a study file's parts and tell what they say; the outcomes of its expectations."""
     from initbench import studies
-    from initbench.analysis import expectations
+    from initbench.analysis import expectations, page
     from initbench.analysis.results import Results
 
     inquiry = studies.read(study, full)
@@ -86,12 +86,19 @@ def _answer(study: Path, full: bool, where: Where, out: Path, reports: Path, fig
         output.echo(expectations.shown(found) if form == "table" else found, form)
     reports.mkdir(parents=True, exist_ok=True)
     write_text(reports / "expectations.csv", found.to_csv(index=False))
-    drawn = _draw(inquiry, parts, reports) if figures else []
+    made = inquiry.figures(parts) if figures else []
+    drawn = _draw(made, parts, reports) if figures else []
     write_text(reports / "report.md", studies.report(inquiry, study, parts, found, drawn))
+    asked = {name: getattr(inquiry, name) for name in ("question", "source", "caveats")}
+    numbers = {name: summary for name, summary, _ in made}
+    text = study.read_text(encoding="utf-8")
+    page.keep(page.Answer(study.stem, **asked, outcomes=found, figures=numbers, text=text, full=full), out, parts)
+    if figures:
+        write_text(reports / "report.html", page.html(out))
     if form == "table":
         click.echo(f"{expectations.verdict(found)}\n" if len(found) else "", nl=False)
         click.echo(f"Tables:  {out}/")
-        click.echo(f"Report:  {reports / 'report.md'}")
+        click.echo(f"Report:  {reports / ('report.html' if figures else 'report.md')}")
         for path in drawn:
             click.echo(f"Figure:  {path}")
     return found
@@ -113,11 +120,11 @@ def _tell_kind(results: Results, form: str) -> None:
         output.echo(results.table(f"{results.study['kind']}s"), form)
 
 
-def _draw(inquiry: Inquiry, parts: dict[str, Results], folder: Path) -> list[Path]:
+def _draw(made: list[tuple[str, pd.DataFrame, Figure]], parts: dict[str, Results], folder: Path) -> list[Path]:
     """The figures that the study asks for; where it asks for none, those that its kind has."""
     from initbench.analysis import report
     from initbench.analysis.figures import save
 
-    if inquiry.figure:
-        return [save(figure, numbers, folder, name) for name, numbers, figure in inquiry.figures(parts)]
+    if made:
+        return [save(figure, numbers, folder, name) for name, numbers, figure in made]
     return [path for part, results in parts.items() for path in report.draw_all(results, folder / part)]

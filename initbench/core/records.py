@@ -292,3 +292,7 @@ _column("step", "updates done", "curves, layer_curves")
 _column("weight_second_moment", "mean of w² over the weights, after the update", "layer_curves")
 _column("distinct_units", "units whose weights and bias no other unit of the layer has, to rounding", "layer_curves")
 _column("update_to_weight", "|change of w| / |w| of one update, Frobenius norms; missing where w was 0", "layer_curves")
+for _number, _which in ((1, "first"), (2, "second")):
+    _column(f"component_{_number}", f"place along the {_which} principal component of all paths", "landscapes, curves")
+_column("detour", "length of a landscape's path so far, over the straight distance from its start", "curves")
+_column("explained", "share of the variance of a landscape's paths that is in their plane", "curves")

@@ -9,8 +9,10 @@ from functools import partial
 
 from initbench.core.catalogue import Catalogue
 from initbench.datasets.embedded import digits
+from initbench.datasets.orthogonal_inputs import orthogonal_patterns
 from initbench.datasets.preparation import PREPARATIONS, Preparation
 from initbench.datasets.record import Data, DataSet
+from initbench.datasets.synthetic import copies, line
 from initbench.datasets.vision import cifar, emnist, idx_files
 
 __all__ = ["DATASETS", "PREPARATIONS", "Data", "DataSet", "Preparation"]
@@ -32,3 +34,13 @@ for _name, _family, _torchvision_class, _summary, _source in (
 
 _register("emnist", summary="Handwritten letters and digits: 28 x 28, transposed; split=balanced or one of five more.",
           source="Cohen et al. 2017")(emnist)  # fmt: skip
+
+_register("line", summary="Points on a line: the few for training are separable, those for test overlap. No files.",
+          formula="x = (k + 2u)/(K + 1) for class k of K, u ~ U(0, 1), in training U(0.3, 0.7)",
+          source="lecture notes (the overfit softmax classifier)")(line)  # fmt: skip
+_register("copies", summary="All features are copies of one number: many weights are one function. No files.",
+          formula="x_j = t ~ U(0, 1), class [t > 1/2]",
+          source="CS231n notes on linear classification (w1 against w2)")(copies)  # fmt: skip
+_register("orthogonal_patterns", summary="Images that are their labels with less contrast: a linear network learns one"
+          " pattern after the other. No files.", formula="x = sum_i c_i v_i v_i't, c_1 = 1, v_i orthonormal (Walsh's)",
+          source="Saxe et al. 2014, sec. 1.3 (decoupled initial conditions)")(orthogonal_patterns)  # fmt: skip

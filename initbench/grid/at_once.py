@@ -1,4 +1,4 @@
-"""Studies whose result is one table that is computed at once: Jacobians, and theory's depth scales."""
+"""Studies whose result is computed at once, in one piece: Jacobians, and theory's depth scales."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from initbench.grid.variance_study import resolve
 from initbench.theory.phase import phase
 
 Progress = Callable[[int, int], None]
-Compute = Callable[[Progress], pd.DataFrame]
+Compute = Callable[[Progress], pd.DataFrame | dict[str, pd.DataFrame]]
+"""Gives one table, or several by name."""
 OF_JACOBIANS = ("spectrum", "at", "probes")
 OF_PHASES = ("activation", "weight_variances", "bias_variances")
 
@@ -49,15 +50,21 @@ def phase_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[Path
     return computed("phase", options, where["device"], compute)
 
 
-def computed(kind: str, options: dict[str, Any], device: str, compute: Compute) -> Callable[[Path, Progress], None]:
-    """What writes what `compute` gives into a folder as the table ``{kind}s``, unless it is there already."""
+def computed(
+    kind: str, options: dict[str, Any], device: str, compute: Compute, data: dict[str, str] | None = None
+) -> Callable[[Path, Progress], None]:
+    """What writes the tables that `compute` gives (one alone: as ``{kind}s``) into a folder, unless they are there.
+
+    `data` are the fingerprints, by name, of the data that they rest on.
+    """
     there: torch.device = devices.resolve(device)
+    rests_on = {"versions": provenance.versions(), **({"data": data} if data else {})}
 
     def work(out: Path, progress: Progress) -> None:
-        rests_on, table = {"versions": provenance.versions()}, f"{kind}s"
-        with Store(out, {"kind": kind, **options}, rests_on, (table,), replace=True) as store:
+        with Store(out, {"kind": kind, **options}, rests_on, (), replace=True) as store:
             if not store.finished:
                 told = provenance.Told(there)
-                store.finish({table: compute(progress)}, told.now())
+                found = compute(progress)
+                store.finish(found if isinstance(found, dict) else {f"{kind}s": found}, told.now())
 
     return work

@@ -25,7 +25,7 @@ from initbench.core.files import read_table, require_writable, write_table, writ
 
 MANIFEST, STUDY, PARTS, LOCK = "manifest.json", "study.toml", "parts", ".lock"
 TABLES = frozenset({"layers", "histograms", "predictions", "residuals", "verdicts", "runs", "curves", "layer_curves",
-                    "alarms", "jacobians", "phases"})  # fmt: skip
+                    "alarms", "jacobians", "phases", "landscapes"})  # fmt: skip
 LAYOUT = 1
 """Of a results folder; a folder of a higher one was made by a newer version."""
 _KEY = re.compile("[0-9a-f]{16}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -9,22 +10,29 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, NullFormatter
 from pydantic import BaseModel, ConfigDict
 
 from initbench.analysis.figures import style
 from initbench.analysis.measures import Measure
-from initbench.analysis.observations import per_seed
-from initbench.analysis.statistics import LOG, SHARE, interval
+from initbench.analysis.observations import PLACES, chosen, factors_of, per_seed
+from initbench.analysis.statistics import LOG, SHARE, SPREAD, Scale, interval
+from initbench.core.catalogue import require_known
+from initbench.core.errors import UsageError
 
-MEASURED = "measured"
+MEASURED, FORMULA = "measured", "the source's formula"
 DECADES = 1.5
 """Of a positive factor, from which on its axis is logarithmic."""
 MOST_COLUMNS = 3
+LONGEST_LABEL = 45
+"""In letters, of a line of an axis's label."""
+MOST_MARKS = 30
+"""On one line."""
 
 
 class Line(BaseModel):
-    """Two columns of a table of a part; `y` times a number."""
+    """Two columns of a table of a part, in the order of its rows; `y` times a number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,6 +41,9 @@ class Line(BaseModel):
     x: str
     y: str
     times: float = 1.0
+    where: dict[str, Any] = {}
+    hue: str = ""
+    """A factor, each of whose levels is a path of its own; its start is marked."""
 
 
 class Drawing(BaseModel):
@@ -54,16 +65,28 @@ class Drawing(BaseModel):
     """A second factor: the measure is drawn as a map of both."""
     law: str = ""
     """Of a study of propagation, the law whose prediction is drawn beside."""
+    predicted: str = ""
+    """One of several parts: what the others are predicted to be, drawn beside like a law."""
+    expected: dict[str, float] = {}
+    """A number for each level of x, by the source's formula: drawn beside like a law, where there is no hue."""
     over: Line | None = None
     """Drawn over the map."""
+    versus: dict[str, Any] = {}
+    """Levels, as tables have them: what is drawn is the difference from these, or the ratio, in pairs of one seed."""
+    alike: tuple[float, float] | None = None
+    """Differences that make none in practice: a grey band."""
 
 
 def summary(found: pd.DataFrame, drawing: Drawing, measure: Measure, line: pd.DataFrame | None = None) -> pd.DataFrame:
     """A row per panel, hue, x (and y) and source: the estimate over seeds with its interval.
 
-    `found` are observations with a column `source` (measured, or a law); `line` has the columns ``x y``.
+    `found` are observations with a column `source` (measured, or a law); `line` has the columns ``x y hue``.
     """
     named = {"panel": drawing.panel, "hue": drawing.hue, "x": drawing.x, "y": drawing.y}
+    if drawing.versus:
+        found = _paired(found, drawing.versus, measure.scale)
+    if drawing.predicted:
+        found = found.assign(source=found["source"].mask(found["part"] == drawing.predicted, drawing.predicted))
     keys = found.assign(**{key: found[name] if name else "" for key, name in named.items()})
     rows = []
     for key, group in keys.groupby([*named, "source"], sort=False, dropna=False):
@@ -72,13 +95,33 @@ def summary(found: pd.DataFrame, drawing: Drawing, measure: Measure, line: pd.Da
         around = interval(numbers.to_numpy(float), measure.scale)
         rows.append({**dict(zip([*named, "source"], key, strict=True)), "estimate": around.estimate,
                      "low": around.low, "high": around.high, "n": group["seed"].nunique()})  # fmt: skip
+    require_known(drawing.expected, keys["x"].unique(), f"level of {drawing.x} expected in figure {drawing.name}:")
+    rows += [{"panel": "", "hue": "", "x": level, "source": FORMULA, "estimate": number}
+             for level, number in drawing.expected.items()]  # fmt: skip
     table = pd.DataFrame(rows)
     if line is not None:
-        table = pd.concat([table, line.assign(source="line", panel="", hue="")], ignore_index=True)
-    names = {f"{key}_name": name for key, name in named.items()}
-    return table.assign(
-        **names, measure=measure.label or drawing.measure, scale=measure.scale.name, title=drawing.title
-    )
+        table = pd.concat([table, line.assign(source="line", panel="")], ignore_index=True)
+    names: dict[str, Any] = {f"{key}_name": name for key, name in named.items()}
+    if drawing.over:
+        names["hue_name"] = drawing.over.hue
+    if drawing.alike:
+        names["alike_low"], names["alike_high"] = drawing.alike
+    label = measure.label or drawing.measure
+    if drawing.versus:
+        names["versus"] = ", ".join(map(str, drawing.versus.values()))
+        label += f", {'ratio to' if measure.scale == LOG else 'less that of'} {names['versus']}"
+    return table.assign(**names, measure=label, scale=measure.scale.name, title=drawing.title)
+
+
+def _paired(found: pd.DataFrame, versus: dict[str, Any], scale: Scale) -> pd.DataFrame:
+    """Each network's difference from the one at `versus`, or ratio, that is like it in all else and the seed."""
+    if scale in (SHARE, SPREAD):
+        raise UsageError("a share, or a spread, is of all seeds together: versus is not for it")
+    others = chosen(found, versus)[[*factors_of(found, [*versus]), "seed", "value"]]
+    rest = found.drop(chosen(found, versus).index)
+    pairs = rest.merge(others, on=list(others.columns[:-1]), suffixes=("", "_other"))
+    value, other = pairs["value"], pairs.pop("value_other")
+    return pairs.assign(value=value / other if scale == LOG else value - other)
 
 
 @style.styled
@@ -94,11 +137,13 @@ def draw(summary: pd.DataFrame) -> Figure:
         paint(axes, summary[summary["panel"].isin([panel]) | (summary["source"] == "line")])
         axes.set_title(f"{first['panel_name']} = {panel}" if panel != "" else "", loc="left")
         axes.set_xlabel(first["x_name"])
+        if "alike_low" in summary:
+            axes.axhspan(first["alike_low"], first["alike_high"], color="0.8", zorder=0)
     for axes in grid.flat[len(panels) :]:
         axes.remove()
     for axes in grid[:, 0]:
-        axes.set_ylabel(first["y_name"] or first["measure"])
-    if not first["y_name"] and first["hue_name"]:
+        axes.set_ylabel(textwrap.fill(first["y_name"] or first["measure"], LONGEST_LABEL))
+    if first["hue_name"]:
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right center", title=first["hue_name"], frameon=False)
     return figure
@@ -108,7 +153,7 @@ def _lines(axes: Axes, rows: pd.DataFrame) -> None:
     looks = style.looks(map(str, rows["hue"]))
     words = not _are_numbers(rows["x"])
     places = iter(np.linspace(-0.25, 0.25, len(looks)) if len(looks) > 1 else [0.0])  # beside each other
-    rows = rows.assign(x=_placed(axes, rows["x"]))
+    rows = rows.assign(x=_placed(axes, rows["x"], counted=rows["x_name"].iloc[0] in PLACES))
     for hue, of_hue in rows.groupby("hue", sort=False):
         look = looks[str(hue)]
         for source, points in of_hue.sort_values("x").groupby("source", sort=False):
@@ -118,11 +163,13 @@ def _lines(axes: Axes, rows: pd.DataFrame) -> None:
                 bars: Any = {**look.line, "linestyle": "none", "capsize": 4, "label": style.label(str(hue))}
                 axes.errorbar(points["x"] + next(places), points["estimate"], shown, **bars)
             elif source == MEASURED:
-                axes.plot(points["x"], points["estimate"], label=style.label(str(hue)), **look.line)
-                if np.isfinite(points[["low", "high"]]).all(axis=None):
+                every = -(-len(points) // MOST_MARKS)
+                axes.plot(points["x"], points["estimate"], label=style.label(str(hue)), markevery=every, **look.line)
+                if np.isfinite(points.loc[points["estimate"].notna(), ["low", "high"]]).all(axis=None):
                     axes.fill_between(points["x"], points["low"], points["high"], color=look.color, alpha=0.18, lw=0)
             else:
-                axes.plot(points["x"], points["estimate"], color=look.color, lw=1.2, ls=(0, (1.5, 1.5)))
+                color = look.color if len(looks) > 1 else "black"  # seen on the line that it predicts
+                axes.plot(points["x"], points["estimate"], color=color, lw=1.2, ls=(0, (1.5, 1.5)))
     positive = rows["estimate"].dropna()
     if rows["scale"].iloc[0] == LOG.name and (positive > 0).all() and len(positive):
         axes.set_yscale("log")
@@ -133,10 +180,13 @@ def _lines(axes: Axes, rows: pd.DataFrame) -> None:
             axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _placed(axes: Axes, levels: pd.Series) -> pd.Series:
-    """Places on the axis: a number itself, logarithmic if over decades; a word by its order."""
+def _placed(axes: Axes, levels: pd.Series, counted: bool) -> pd.Series:
+    """Places on the axis: a number itself, logarithmic if over decades; a word by its order.
+
+    Layers and steps, which are `counted`, stand evenly: what grows by a factor in each is then straight.
+    """
     if _are_numbers(levels):
-        if levels.min() > 0 and np.log10(levels.max() / levels.min()) > DECADES:
+        if not counted and levels.min() > 0 and np.log10(levels.max() / levels.min()) > DECADES:
             axes.set_xscale("log")
         elif pd.api.types.is_integer_dtype(levels):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -161,8 +211,22 @@ def _map(axes: Axes, rows: pd.DataFrame) -> None:
     axes.figure.colorbar(mesh, ax=axes, label=cells["measure"].iloc[0])
     if len(line):
         ends = axes.get_xlim(), axes.get_ylim()
-        sns.lineplot(line, x="x", y="y", ax=axes, color="white", lw=2.5, legend=False)
+        if line["hue_name"].iloc[0]:
+            heights = np.log(table) if log else table
+            axes.contour(table.columns, table.index, heights, 15, colors="white", linewidths=0.5, linestyles="solid")
+            _paths(axes, line)
+        else:
+            sns.lineplot(line, x="x", y="y", ax=axes, color="white", lw=2.5, legend=False)
         axes.set(xlim=ends[0], ylim=ends[1])
+
+
+def _paths(axes: Axes, line: pd.DataFrame) -> None:
+    """A line for each level, edged in white, with a dot at its start."""
+    edge = [withStroke(linewidth=3.2, foreground="white")]
+    for hue, look in style.looks(map(str, line["hue"])).items():
+        path = line[line["hue"].map(str) == hue]
+        axes.plot(path["x"], path["y"], color=look.color, lw=1.7, label=style.label(hue), path_effects=edge)
+        axes.plot(path["x"].iloc[0], path["y"].iloc[0], "o", color="black", mec="white", ms=8)
 
 
 def _caption(summary: pd.DataFrame) -> str:
@@ -170,5 +234,8 @@ def _caption(summary: pd.DataFrame) -> str:
     told = f"{measured['measure'].iloc[0]}; {style.seeds(measured['n'])}."
     if not summary["y_name"].iloc[0]:
         told += " Band or bar: 95 % interval over seeds, where there are two or more."
+    told += " In pairs of one seed." if "versus" in summary else ""
+    told += " Grey: practically alike." if "alike_low" in summary else ""
     laws = [source for source in summary["source"].unique() if source not in (MEASURED, "line")]
+    told += " Lines: training, from the dot on." if summary["y_name"].iloc[0] and summary["hue_name"].iloc[0] else ""
     return told + (f" Dotted: predicted by {', '.join(laws)}." if laws else "")

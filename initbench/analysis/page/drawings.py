@@ -1,0 +1,68 @@
+"""The figures of a page: each drawn, told in words, and with the CSV of exactly the numbers drawn."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from initbench.analysis import report
+from initbench.analysis.figures import relation
+from initbench.analysis.page.alternatives import in_words
+from initbench.analysis.page.answers import Answer
+from initbench.analysis.page.svg import Inline, inline
+from initbench.analysis.results import Results
+
+MOST_PLAIN = 60_000
+"""Letters of a CSV, beyond which it is compressed: ``.csv.gz``, which pandas and R read as it is."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One figure of the page."""
+
+    id: str
+    name: str
+    title: str
+    words: str
+    """What it shows, for those who do not see it."""
+    drawing: Inline
+    file: str
+    """What the download is called."""
+    link: str
+    """A data: link with the whole CSV in it."""
+
+
+def drawn(answer: Answer, parts: dict[str, Results], prefix: str = "f") -> Iterator[Drawn]:
+    """All figures that the study asks for; where it asks for none, those that the kinds of its parts have."""
+    for place, (name, summary, figure) in enumerate(_figures(answer, parts), 1):
+        yield _drawn(f"{prefix}{place}", name, summary, figure)
+
+
+def _figures(answer: Answer, parts: dict[str, Results]) -> Iterator[tuple[str, pd.DataFrame, Figure]]:
+    for name, numbers in answer.figures.items():
+        yield name, numbers, relation.draw(numbers)
+    if not answer.figures:
+        for part, results in parts.items():
+            for name, numbers, figure in report.figures(results):
+                yield f"{part}_{name}".lstrip("_"), numbers, figure
+
+
+def _drawn(place: str, name: str, summary: pd.DataFrame, figure: Figure) -> Drawn:
+    drawing = inline(figure, f"{place}-")
+    title = drawing.title or name.replace("_", " ")
+    file, link = csv_link(name, summary)
+    return Drawn(place, name, title, in_words(name, title, summary), drawing, file, link)
+
+
+def csv_link(name: str, frame: pd.DataFrame) -> tuple[str, str]:
+    """A file's name and the data: link that holds it: nothing need be fetched."""
+    told = frame.to_csv(index=False).encode()
+    if len(told) <= MOST_PLAIN:
+        return f"{name}.csv", f"data:text/csv;charset=utf-8;base64,{base64.b64encode(told).decode()}"
+    packed = base64.b64encode(gzip.compress(told, mtime=0)).decode()
+    return f"{name}.csv.gz", f"data:application/gzip;base64,{packed}"

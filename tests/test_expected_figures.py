@@ -1,0 +1,55 @@
+"""What a figure is told to show beside the measured: numbers by a formula, places that are counted."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from initbench.analysis.figures import relation
+from initbench.analysis.measures import MEASURES
+from initbench.core.errors import UsageError
+
+SPREAD = MEASURES.make("spread(of=z_second_moment)")
+LEVELS = {"narrow": 1.0, "wide": 0.25}
+
+
+def found() -> pd.DataFrame:
+    """Two parts of three networks."""
+    parts = {"narrow": [0.5, 1.0, 2.0], "wide": [0.9, 1.0, 1.1]}
+    rows = [(part, seed, value) for part, values in parts.items() for seed, value in enumerate(values)]
+    return pd.DataFrame(rows, columns=["part", "seed", "value"]).assign(source=relation.MEASURED)
+
+
+def drawing(**told: object) -> relation.Drawing:
+    return relation.Drawing(measure="spread(of=z_second_moment)", x="part", title="How far?", **told)
+
+
+def test_what_is_expected_by_a_formula_is_dotted_beside_what_was_measured():
+    summary = relation.summary(found(), drawing(expected=LEVELS), SPREAD)
+    told = summary[summary.source == relation.FORMULA].set_index("x").estimate
+    assert told.to_dict() == LEVELS
+    figure = relation.draw(summary)
+    (dotted,) = [line for line in figure.axes[0].lines if list(line.get_ydata()) == [1.0, 0.25]]
+    assert list(dotted.get_xdata()) == [0, 1]
+    assert "Dotted: predicted by the source's formula" in figure.texts[-1].get_text().replace("\n", " ")
+
+
+def test_only_levels_that_are_there_can_be_expected():
+    with pytest.raises(UsageError, match="unknown level of part expected in figure relation: 'wider'"):
+        relation.summary(found(), drawing(expected={"wider": 1.0}), SPREAD)
+
+
+@pytest.mark.parametrize(("factor", "scale"), [("layer", "linear"), ("width", "log")])
+def test_layers_stand_evenly_where_other_numbers_over_decades_are_logarithmic(factor, scale):
+    measure = MEASURES.make("each(of=z_second_moment)")
+    rows = pd.DataFrame({factor: [1, 10, 100], "seed": 0, "value": [1.0, 2.0, 4.0], "source": relation.MEASURED})
+    summary = relation.summary(rows, relation.Drawing(measure="each(of=z_second_moment)", x=factor), measure)
+    assert relation.draw(summary).axes[0].get_xscale() == scale
+
+
+def test_a_long_label_is_wrapped():
+    measure = MEASURES.make("ratio(of=grad_z_second_moment, first=1, last=100)")
+    rows = pd.DataFrame({"width": [1, 2], "seed": 0, "value": [1.0, 2.0], "source": relation.MEASURED})
+    summary = relation.summary(rows, relation.Drawing(measure=measure.spec, x="width"), measure)
+    label = relation.draw(summary.assign(measure=summary["measure"] + ", and all that is said of it"))
+    assert max(map(len, label.axes[0].get_ylabel().split("\n"))) <= relation.LONGEST_LABEL
