@@ -83,6 +83,12 @@ def test_every_regularizer(name, residual):
           *([dataclasses.replace(BASE, residual=residual)] if 0.0 in strengths else []))  # fmt: skip
 
 
+@pytest.mark.parametrize("batch_size", [16, 20])  # 20: a square of images, which looks alike turned over
+def test_layers_as_wide_as_the_images_add_the_images(batch_size):
+    cell = dataclasses.replace(BASE, width=20, residual=True, batch_size=batch_size)
+    check(*variants(cell, {"regularizers": (("stochastic_depth", 0.3),)}))
+
+
 def test_all_regularizers_together():
     strengths = tuple((entry.name, 0.001 if entry.name in ("l1", "l2") else 0.2) for entry in REGULARIZERS)
     check(*variants(dataclasses.replace(BASE, residual=True, regularizers=strengths, batch_norm=True)))

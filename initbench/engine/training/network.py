@@ -115,7 +115,8 @@ class StackedMLP:
             if noise:
                 a = noise.on_units(number, a)
             if self.residual and weight.shape[1] == weight.shape[2]:
-                a = h + (noise.on_branch(number, a) if noise else a)
+                before = h.mT if number == 0 else h  # images are the other way round
+                a = before + (noise.on_branch(number, a) if noise else a)
             h = a
         raise AssertionError("a network has an output layer")
 
