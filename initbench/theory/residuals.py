@@ -110,7 +110,8 @@ class Step:
         weights = promises.layer.fan_in * promises.variance * np.exp(self.coming)
         share = weights / (weights + promises.bias_variance)
         variance = inputs.over_batch(share**2 * self.spread + layer.by_units, self.unequal)
-        return _standardized(level, np.log(weights + promises.bias_variance), variance, self.correction * self.unequal)
+        doubt = self.correction * (self.unequal + _unsteady(self.unequal, inputs))
+        return _standardized(level, np.log(weights + promises.bias_variance), variance, doubt)
 
 
 def _from_input(walk: Walk, inputs: InputMoments) -> Step:
