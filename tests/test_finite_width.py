@@ -92,7 +92,7 @@ def test_log_moments_of_a_rectifier_by_sums_over_binomials_of_chi_squares():
         variance = weight @ (polygamma(1, counts / 2) + (digamma(counts / 2) + math.log(4 / n)) ** 2) - mean**2
         phi = ACTIVATIONS.make("relu")
         widths = Network((n,) * 9)
-        walk = walked(phi, Networks.of([INITIALIZERS.make("he_normal").promises(phi, widths)]), FIXED)
+        walk = walked(Networks.of([(phi, INITIALIZERS.make("he_normal").promises(phi, widths))]), FIXED)
         assert walk.layers[-1].a.spread[0] / 8 == pytest.approx(variance, rel=7 / n)  # first order in 1/n
         assert walk.layers[-1].a.mean / 8 == pytest.approx(mean, rel=5 / n)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -40,19 +40,17 @@ class Activation:
 
     def slope(self, z: Real) -> Real:
         """phi'(z), in float64, as autograd sees it (at a kink, torch's choice)."""
-        return self.value_and_slope(_tensor(z))[1].numpy()
+        return self.both(z)[1]
+
+    def both(self, z: Real) -> tuple[Real, Real]:
+        """phi(z) and phi'(z), in float64."""
+        value, slope = self.value_and_slope(_tensor(z))
+        return value.numpy(), slope.numpy()
 
     def value_and_slope(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """phi(z) and phi'(z), in z's own dtype and on its device."""
-        with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
-            leaf = (z.clone() if z.is_inference() else z.detach()).requires_grad_()
-            value = self.function(leaf)
-            if not value.requires_grad:  # a constant function of z
-                return value, torch.zeros_like(z)
-            # the gradient of a sum of an elementwise function is its derivative. Of the sum, and not of `value` with
-            # ones for its gradient: torch would import sympy for that, which takes longer than a theory
-            slope = torch.autograd.grad(value.sum(), leaf)[0]
-        return value.detach(), slope
+        (value,), (slope,) = values_and_slopes([self], [z])
+        return value, slope
 
     @cached_property
     def at_zero(self) -> float:
@@ -70,6 +68,22 @@ class Activation:
     def steepest(self) -> float:
         """The largest |phi'(z)|, found on a grid over |z| <= 20."""
         return float(np.abs(self.slope(np.linspace(-20, 20, 40_001))).max())
+
+
+def values_and_slopes(activations: Sequence[Activation], each: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """phi(z) and phi'(z) of each activation at its own z; all derivatives by one pass of autograd."""
+    with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
+        leaves = [(z.clone() if z.is_inference() else z.detach()).requires_grad_() for z in each]
+        values = [activation.function(leaf) for activation, leaf in zip(activations, leaves, strict=True)]
+        slopes = [torch.zeros_like(z) for z in each]
+        curved = [place for place, value in enumerate(values) if value.requires_grad]  # the rest is constant
+        if curved:
+            # the gradient of a sum of an elementwise function is its derivative. Of the sum, and not of `value` with
+            # ones for its gradient: torch would import sympy for that, which takes longer than a theory
+            found = torch.autograd.grad([values[place].sum() for place in curved], [leaves[place] for place in curved])
+            for place, slope in zip(curved, found, strict=True):
+                slopes[place] = slope
+    return [value.detach() for value in values], slopes
 
 
 def _tensor(z: Real) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 
 from initbench.analysis.growth import PAIRING, measured, predicted
 
@@ -90,7 +90,7 @@ def weighted_slope(x: Real, y: Real, variance: Real) -> Slope:
     centred = x - (weight * x).sum() / weight.sum()
     scale = (weight * centred**2).sum()
     value = float((weight * centred * y).sum() / scale)
-    reach = float(norm.ppf((1 + CONFIDENCE) / 2) / scale**0.5)
+    reach = float(ndtri((1 + CONFIDENCE) / 2) / scale**0.5)
     return Slope(value, value - reach, value + reach)
 
 
@@ -128,7 +128,7 @@ def _against_depth(by_width: dict[int, pd.DataFrame], predictions: dict[int, pd.
                 told = predicted(theory, about.direction, LAW, layers, statistic)
                 table = table.merge(told, on=PAIRING, how="left")
             for row in table.to_dict("records"):
-                grown, reach = row["measured_growth"], t.ppf((1 + CONFIDENCE) / 2, max(row["seeds"] - 1, 1))
+                grown, reach = row["measured_growth"], stdtrit(max(row["seeds"] - 1, 1), (1 + CONFIDENCE) / 2)
                 fit = Slope(grown, *(grown + way * reach * row["measured_growth_se"] for way in (-1, 1)))
                 expected = row.get("predicted_growth", np.nan)
                 yield _row(row["init"], row["activation"], statistic, "depth", fit, expected, row["seeds"], width=width)

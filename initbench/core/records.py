@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Network:
         """The number of hidden layers."""
         return len(self.widths) - 1
 
-    @property
+    @cached_property
     def layers(self) -> list[Layer]:
         """The hidden layers, first to last."""
         return [Layer(i + 1, self.widths[i], self.widths[i + 1]) for i in range(self.depth)]

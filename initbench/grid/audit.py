@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import norm
+from scipy.special import ndtri
 from torch import Generator, Tensor
 
 from initbench.activations import ACTIVATIONS, Activation
@@ -196,7 +196,7 @@ class Spread:
     @property
     def interval(self) -> tuple[float, float]:
         """Of Var(w), at `CONFIDENCE`: normal for the logarithm, which a variance of few weights is nearer to."""
-        reach = math.exp(float(norm.ppf((1 + CONFIDENCE) / 2)) * self.relative_error)
+        reach = math.exp(float(ndtri((1 + CONFIDENCE) / 2)) * self.relative_error)
         return self.variance / reach, self.variance * reach
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from initbench.grid.plan import Plan, Planned
 from initbench.grid.variance_study import VarianceStudy
 from initbench.initializers import INITIALIZERS, Basis
 from initbench.theory.laws import LAWS, tables
-from initbench.theory.rows import PREDICTED, SPREADS, Table
+from initbench.theory.rows import PREDICTED, SPREADS
 
 Progress = Callable[[int], None]
 Rows = list[dict[str, Any]]
@@ -55,26 +54,20 @@ def predictions(study: VarianceStudy, moments: InputMoments, laws: str | Sequenc
             refused[init, name] = str(reason)
     if not promised:
         raise UsageError(next(iter(refused.values())))
-    found: dict[tuple[str, str], list[Table]] = {}
-    for name in study.activation:
-        of_activation = [pairing for pairing in promised if pairing[1] == name]
-        several = [promised[pairing] for pairing in of_activation]
-        found |= dict(zip(of_activation, tables(chosen, ACTIVATIONS.make(name), several, moments), strict=True))
+    by_activation = sorted(promised, key=lambda pairing: study.activation.index(pairing[1]))
+    several = [(ACTIVATIONS.make(name), promised[init, name]) for init, name in by_activation]
+    found = dict(zip(by_activation, tables(chosen, several, moments), strict=True))
     for pairing, why in refused.items():
         place = [{**asdict(layer), "layer": layer.index, "note": why} for layer in network.layers]
-        found[pairing] = [{name: [row[name] for row in place] for name in place[0]}] * len(chosen)
-    parts = [
-        {
-            "init": [init] * network.depth,
-            "activation": [name] * network.depth,
-            "law": [law.spec] * network.depth,
-            **table,
-        }
-        for init, name in study.pairings
-        for law, table in zip(chosen, found[init, name], strict=True)
-    ]
-    unknown = [np.nan] * network.depth
-    return pd.DataFrame({name: list(chain(*(part.get(name, unknown) for part in parts))) for name in PREDICTIONS})
+        found[pairing] = [{name: np.array([row[name] for row in place]) for name in place[0]}] * len(chosen)
+    unknown, parts = np.full(network.depth, np.nan), [table for pairing in study.pairings for table in found[pairing]]
+    columns: dict[str, Any] = {
+        name: np.concatenate([part.get(name, unknown) for part in parts]) for name in PREDICTIONS[3:]
+    }
+    who = [(init, name, law.spec) for init, name in study.pairings for law in chosen]
+    for name, each in zip(PREDICTIONS, zip(*who, strict=True), strict=False):
+        columns[name] = np.repeat(np.array(each, object), network.depth)
+    return pd.DataFrame(columns, columns=list(PREDICTIONS))
 
 
 def measure(

@@ -20,6 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Real = NDArray[np.float64]
+Kinks = Sequence[float] | Real
+"""The same points for all entries of an array, or `rows kinks`: each row of it has its own."""
+Entries = NDArray[np.intp]
+Each = Callable[[Real, Entries], Real]
+"""Of z, `rows nodes`, and for each row whose entry it is."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,15 @@ OWN = Rule(points=10, deviations=(1.5, 3.5, 7.0), growth=4.0)
 
 Of E[z²] 1e-10 lies beyond 7.
 """
+LOUD = 100.0
+"""The variance from which on an array's rows are `alike` others that need many panels."""
+TOGETHER = 200
+"""Entries whose nodes are held in memory at once."""
 NARROW = 1e-10
 """In two dimensions, the width in standard deviations from which on a panel counts."""
 
 
-def gaussian_nodes(
-    variance: Real, kinks: Sequence[float] = (), mean: Real | float = 0.0, rule: Rule = FINE
-) -> tuple[Real, Real]:
+def gaussian_nodes(variance: Real, kinks: Kinks = (), mean: Real | float = 0.0, rule: Rule = FINE) -> tuple[Real, Real]:
     """Nodes z and weights w with sum(w f(z)) = E[f(z)], z ~ N(mean, variance), for each entry of `variance`.
 
     `variance` and `mean` have one shape ``(...)``; both results have ``(..., nodes)``. `kinks` are the points where f
@@ -60,14 +67,24 @@ def gaussian_nodes(
     """
     mean, variance = np.broadcast_arrays(np.asarray(mean, float), np.asarray(variance, float))
     deviation = np.sqrt(variance)
-    cuts = _cuts(mean, deviation, np.array(kinks, float), rule)
+    kinks = np.asarray(kinks, float)
+    kinks = kinks.reshape(*kinks.shape[:-1], *[1] * (mean.ndim - kinks.ndim + 1), kinks.shape[-1])
+    cuts = _cuts(mean, deviation, kinks, rule)
     x, w = _on_panels(cuts[..., :-1], cuts[..., 1:], rule)
     x, w = (nodes.reshape(*variance.shape, x.shape[-2] * x.shape[-1]) for nodes in (x, w))
     mean, deviation = mean[..., None], deviation[..., None]
     return mean + deviation * x, np.where(deviation > 0, w, 1.0 / w.shape[-1])
 
 
-def expectation(function: Callable[[Real], Real], variance: Real | float, kinks: Sequence[float] = ()) -> Real:
+def alike(variance: Real) -> list[Entries]:
+    """The rows of an array in parts: those that need few panels apart from those that need many, some at once."""
+    loud = variance.max(axis=tuple(range(1, variance.ndim))) > LOUD
+    most = max(TOGETHER // max(variance[:1].size, 1), 1)
+    groups = [rows for rows in (np.flatnonzero(~loud), np.flatnonzero(loud)) if len(rows)]
+    return [part for rows in groups for part in np.array_split(rows, -(-len(rows) // most))]
+
+
+def expectation(function: Callable[[Real], Real], variance: Real | float, kinks: Kinks = ()) -> Real:
     """E[f(z)] for z ~ N(0, variance), one value for each entry of `variance`.
 
     For a function that is analytic between its `kinks`, on the scale of 1, the relative error is below 1e-12.
@@ -89,25 +106,33 @@ def kernel(
     e ~ N(0, (1 - |c|) q). `rule` is that of m.
     """
     q, c = np.broadcast_arrays(np.asarray(variance, float), np.clip(correlation, -1.0, 1.0))
+    cuts = np.tile(np.array(kinks, float), (q.size, 1))
+    return kernels(lambda z, _: function(z), q.ravel(), c.ravel(), cuts, rule).reshape(q.shape)
+
+
+def kernels(function: Each, q: Real, c: Real, kinks: Real, rule: Rule = SHARED) -> Real:
+    """`kernel` for a list of entries, each with its own f(z, entry) and its own `kinks`, `entries kinks`."""
     apart = q * (1 - np.abs(c)) > 0
     z, w = gaussian_nodes(np.where(apart, 0.0, q), kinks)
-    found = np.asarray((function(z) * function(np.sign(c)[..., None] * z) * w).sum(axis=-1))
-    if apart.any():
-        found[apart] = _kernel_apart(function, q[apart], c[apart], np.array(kinks, float), rule)
+    each = np.arange(len(q))
+    found = np.asarray((function(z, each) * function(np.sign(c)[:, None] * z, each) * w).sum(axis=-1))
+    for part in alike(q[apart]) if apart.any() else ():
+        of = each[apart][part]
+        found[of] = _kernels_apart(function, of, q[of], c[of], kinks[of], rule)
     return found
 
 
-def _kernel_apart(function: Callable[[Real], Real], q: Real, c: Real, kinks: Real, rule: Rule) -> Real:
-    """`kernel` for a list of pairs with |c| < 1."""
+def _kernels_apart(function: Each, entries: Entries, q: Real, c: Real, kinks: Real, rule: Rule) -> Real:
+    """`kernels` of some entries, with |c| < 1."""
     own, shared = np.sqrt(q * (1 - np.abs(c))), np.sqrt(q * np.maximum(np.abs(c), 1e-30))  # c = 0 needs a node, too
 
-    def smooth(m: Real, pair: NDArray[np.intp]) -> Real:
+    def smooth(m: Real, pair: Entries) -> Real:
         """g(m)."""
-        at, z, w = _panels(m, own[pair], kinks, OWN)
-        return np.asarray(np.bincount(at, (function(z) * w).sum(axis=-1), len(m)), float)
+        at, z, w = _panels(m, own[pair], kinks[pair], OWN)
+        return np.asarray(np.bincount(at, (function(z, entries[pair[at]]) * w).sum(axis=-1), len(m)), float)
 
     # around each kink of f, g bends as a Gaussian integral does
-    bends = (kinks[:, None] + own[:, None, None] * _steps(OWN)).reshape(len(q), -1)
+    bends = (kinks[..., None] + own[:, None, None] * _steps(OWN)).reshape(len(q), -1)
     pair, m, weight = _panels(np.zeros_like(q), shared, bends, rule)
     pair, m, weight = np.repeat(pair, rule.points), m.ravel(), weight.ravel()
     one, mirrored = smooth(m, pair), c[pair] < 0

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from initbench.activations import Activation
 from initbench.core.records import InputMoments
 from initbench.theory import infinite_width
 from initbench.theory.fluctuation import Layer, Signal, drawn_input, forward
@@ -47,25 +46,25 @@ class Walk:
     gradients: list[Gradient]
 
 
-def walked(activation: Activation, networks: Networks, inputs: InputMoments) -> Walk:
+def walked(networks: Networks, inputs: InputMoments) -> Walk:
     """Expectation and spread of all layers' log moments."""
     given, cosine = drawn_input(networks.layers[0].layer, inputs)
     with np.errstate(all="ignore"):
-        layers = forward(activation, networks, given, cosine)
+        layers = forward(networks, given, cosine)
         return Walk(given, layers, backward(layers))
 
 
-def columns(activation: Activation, networks: Networks, inputs: InputMoments) -> tuple[Columns, Notes]:
+def columns(networks: Networks, inputs: InputMoments) -> tuple[Columns, Notes]:
     """The columns of `predictions`, of which the spreads are those of one network and one given input.
 
     What finite width changes at the inputs' mean length is put upon the average over their lengths. A note says where
     first order is not the whole.
     """
     infinite, level = (
-        infinite_width.moments(GaussianMoments(activation), networks, InputMoments(squares, inputs.cosine))
+        infinite_width.moments(GaussianMoments, networks, InputMoments(squares, inputs.cosine))
         for squares in (inputs.second_moment, (float(np.mean(inputs.second_moment)),))
     )
-    walk = walked(activation, networks, inputs)
+    walk = walked(networks, inputs)
     with np.errstate(all="ignore"):
         expected, spread = _expected(walk, level["a_mean"])
         change = {name: value / level[name] for name, value in expected.items() if name != "a_mean"}

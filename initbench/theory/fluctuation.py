@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from initbench.activations import Activation
 from initbench.core.records import InputMoments
 from initbench.core.records import Layer as Place
 from initbench.theory.networks import Networks, Promises
 from initbench.theory.response import SQUARE, Cosine, Local
+from initbench.theory.several import Several
 
 Real = NDArray[np.float64]
 
@@ -137,19 +137,19 @@ def drawn_input(first: Place, inputs: InputMoments) -> tuple[Signal, Cosine]:
     return Signal(np.log([level]), spread, np.array([extra])), Cosine(cosine, variance)
 
 
-def forward(activation: Activation, networks: Networks, given: Signal, cosine: Cosine) -> list[Layer]:
+def forward(networks: Networks, given: Signal, cosine: Cosine) -> list[Layer]:
     """First layer to last; `cosine` is that between two inputs of the layer. NaN from where float64 loses the level."""
     fourth: Real = np.array([3.0])  # E[x⁴] / E[x²]² of what comes in
     layers: list[Layer] = []
     for promises in networks.layers:
-        layer = _passed(activation, promises, given, cosine, fourth)
+        layer = _passed(networks.activations, promises, given, cosine, fourth)
         layers.append(layer)
         given, fourth = layer.a, layer.local.product(SQUARE, SQUARE) / layer.local.passed.value**2
         cosine = _cosine_passed(layer)
     return layers
 
 
-def _passed(activation: Activation, promises: Promises, given: Signal, cosine: Cosine, fourth: Real) -> Layer:
+def _passed(activations: Several, promises: Promises, given: Signal, cosine: Cosine, fourth: Real) -> Layer:
     """The layer behind what comes in."""
     fan_in, fan_out, bias = promises.layer.fan_in, promises.layer.fan_out, promises.bias_variance
     gain = fan_in * promises.variance
@@ -168,7 +168,7 @@ def _passed(activation: Activation, promises: Promises, given: Signal, cosine: C
     level = np.exp(z.mean)
     lost = np.where((level > HELD[0]) & (level < HELD[1]), 0.0, np.nan)
     z, by_units = Signal(z.mean + lost, z.spread + lost, z.extra + lost), by_units + lost
-    return Layer(promises, z, between, share, by_units, kurtosis, Local(activation, np.exp(z.mean)))
+    return Layer(promises, z, between, share, by_units, kurtosis, Local(activations, np.exp(z.mean)))
 
 
 def _cosine_passed(layer: Layer) -> Cosine:

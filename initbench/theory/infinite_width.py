@@ -11,81 +11,128 @@ With sigma_w² = fan_in·Var(w), sigma_b² the bias variance and (u, v) Gaussian
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from initbench.activations import Activation
 from initbench.activations.closed_forms import PiecewiseLinear
 from initbench.core.records import InputMoments
-from initbench.theory.moments import GaussianMoments
+from initbench.theory.moments import GaussianMoments, kernels, means_and_variances, slope_second_moments
 from initbench.theory.networks import Networks
-from initbench.theory.rows import Columns, times
+from initbench.theory.rows import PREDICTED, Columns, times
+from initbench.theory.several import Several
 
 Real = NDArray[np.float64]
 Stand = PiecewiseLinear | GaussianMoments
 
-TOGETHER = 10
-"""Layers whose quadratures are held in memory at once."""
-STILL = 1e-12
-"""What E[z²], relative, and a cosine may move without another E[phi(u) phi(v)]."""
+ROUNDING, KNOWN = 4e-15, 1e-10
+"""What E[z²], relative, and a cosine may move without another integral: of E[f(z)], and of E[phi(u) phi(v)]."""
 
 
 @lru_cache(maxsize=8)  # mean field is also where finite width starts
-def moments(stand_in: Stand, networks: Networks, inputs: InputMoments) -> Columns:
+def moments(stand_in: Callable[[Activation], Stand], networks: Networks, inputs: InputMoments) -> Columns:
     """The predicted columns, `layers networks`; NaN where float64 cannot hold them."""
-    distinct, which = networks.distinct()
+    distinct, which = networks.distinct("variance", "bias_variance")
     with np.errstate(all="ignore"):
-        rows = _forward(stand_in, distinct, inputs)
-        _backward(stand_in, distinct, rows)
-    return {name: np.stack([row[name].mean(axis=-1) for row in rows])[:, which] for name in rows[0]}
+        stands = _Together(stand_in, distinct.activations)
+        rows = _forward(stands, distinct, inputs)
+        _backward(stands, distinct, rows)
+    return {name: np.stack([row[name].mean(axis=-1) for row in rows])[:, which] for name in PREDICTED}
 
 
-def _forward(stand_in: Stand, networks: Networks, inputs: InputMoments) -> list[dict[str, Real]]:
+def _forward(stands: _Together, networks: Networks, inputs: InputMoments) -> list[dict[str, Real]]:
     """The columns of each layer, `networks inputs`: one value for each of the input's second moments."""
     second = np.array([inputs.second_moment])
     product = inputs.cosine * second.mean(axis=-1)  # E[a a'] between two inputs
-    kernel, rows = _Kernel(stand_in), []
+    rows = []
     for promises in networks.layers:
         fan_in, variance, bias = promises.layer.fan_in, promises.variance, promises.bias_variance
         q = times(fan_in, variance[:, None], second) + bias[:, None]
         level = q.mean(axis=-1)
         cosine = np.clip((fan_in * variance * product + bias) / level, -1.0, 1.0)
-        mean, spread = stand_in.mean_and_variance(q)
+        mean, spread = stands.mean_and_variance(q)
         second = spread + mean**2
-        product = kernel(level, np.where(level > 0, cosine, 0.0))
+        product = stands.kernel(level, np.where(level > 0, cosine, 0.0))
         # over the whole batch, the samples' different means add to the variance
         rows.append({"z_second_moment": q, "z_cosine": cosine[:, None], "a_mean": mean, "a_second_moment": second,
                      "a_variance": (spread.mean(axis=-1) + mean.var(axis=-1))[:, None]})  # fmt: skip
     return rows
 
 
-class _Kernel:
-    """E[phi(u) phi(v)] layer after layer, integrated anew only for networks that have moved since."""
-
-    def __init__(self, stand_in: Stand) -> None:
-        self.stand_in = stand_in
-        self.known: tuple[Real, Real, Real] | None = None
-
-    def __call__(self, q: Real, c: Real) -> Real:
-        if self.known is None:
-            self.known = q.copy(), c.copy(), self.stand_in.kernel(q, c)
-        old_q, old_c, product = self.known
-        moved = ~((np.abs(q - old_q) <= STILL * q) & (np.abs(c - old_c) <= STILL))
-        old_q[moved], old_c[moved] = q[moved], c[moved]
-        product[moved] = self.stand_in.kernel(q[moved], c[moved])
-        return product.copy()
-
-
-def _backward(stand_in: Stand, networks: Networks, rows: list[dict[str, Real]]) -> None:
+def _backward(stands: _Together, networks: Networks, rows: list[dict[str, Real]]) -> None:
     """Fill the gradient columns, last layer first."""
-    levels = np.stack([row["z_second_moment"] for row in rows])
-    blocks = np.array_split(levels, -(-len(levels) // TOGETHER))
-    slopes = np.concatenate([stand_in.slope_second_moment(block) for block in blocks])
-    grad_a = np.ones_like(levels[-1])
+    slopes = stands.slope_second_moment(np.stack([row["z_second_moment"] for row in rows], axis=1)).swapaxes(0, 1)
+    grad_a = np.ones_like(slopes[-1])
     next_gain: Real = np.array(np.nan)  # the last layer has no next weight
     for promises, row, slope in zip(reversed(networks.layers), reversed(rows), reversed(slopes), strict=True):
         grad_z = times(slope, grad_a)
         row.update({"chi": next_gain * slope, "grad_a_second_moment": grad_a, "grad_z_second_moment": grad_z})
         next_gain = (promises.layer.fan_out * promises.variance)[:, None]
         grad_a = times(next_gain, grad_z)
+
+
+class _Together:
+    """What stands in for each network's activation: closed forms group by group, all integrals at once."""
+
+    def __init__(self, stand_in: Callable[[Activation], Stand], activations: Several) -> None:
+        stands = [stand_in(kind) for kind in activations.kinds]
+        integrated = np.array([isinstance(stand, GaussianMoments) and stand.form is None for stand in stands])
+        self.integrated = np.flatnonzero(integrated[activations.which])
+        numbers = {stand: np.array([other == stand for other in stands])
+                   for stand, quadrature in zip(stands, integrated, strict=True) if not quadrature}  # fmt: skip
+        self.closed = [(stand, np.flatnonzero(of[activations.which])) for stand, of in numbers.items()]
+        self._own = own = activations.at(self.integrated)
+        self._moments = _Kept(lambda rows, q: means_and_variances(own.at(rows), q), ROUNDING)
+        self._kernels = _Kept(lambda rows, q, c: kernels(own.at(rows), q, c)[None], KNOWN)
+
+    def mean_and_variance(self, q: Real) -> Real:
+        """E[phi] and Var[phi], `2 networks inputs`."""
+        found = np.empty((2, *q.shape))
+        for stand, rows in self.closed:
+            found[:, rows] = stand.mean_and_variance(q[rows])
+        if len(self.integrated):
+            found[:, self.integrated] = self._moments(q[self.integrated])
+        return found
+
+    def slope_second_moment(self, q: Real) -> Real:
+        """E[phi'²], `networks ...`."""
+        found = np.empty_like(q)
+        for stand, rows in self.closed:
+            found[rows] = stand.slope_second_moment(q[rows])
+        if len(self.integrated):
+            found[self.integrated] = slope_second_moments(self._own, q[self.integrated])
+        return found
+
+    def kernel(self, q: Real, c: Real) -> Real:
+        """E[phi(u) phi(v)], `networks`."""
+        found = np.empty_like(q)
+        for stand, rows in self.closed:
+            found[rows] = stand.kernel(q[rows], c[rows])
+        if len(self.integrated):
+            found[self.integrated] = self._kernels(q[self.integrated], c[self.integrated])[0]
+        return found
+
+
+class _Kept:
+    """Integrals layer after layer, made anew only for networks that have moved since."""
+
+    def __init__(self, integrate: Callable[..., Real], still: float) -> None:
+        self.integrate, self.still = integrate, still
+        self.known: tuple[Sequence[Real], Real] | None = None
+
+    def __call__(self, q: Real, *cosine: Real) -> Real:
+        """The integrals, `integrals networks ...`."""
+        now = [q, *cosine]
+        if self.known is None:
+            self.known = [array.copy() for array in now], self.integrate(np.arange(len(q)), *now)
+        before, found = self.known
+        gaps = [np.abs(q - before[0]) / q, *(np.abs(c - old) for c, old in zip(cosine, before[1:], strict=True))]
+        moved = ~np.all([(gap <= self.still).reshape(len(q), -1).all(axis=-1) for gap in gaps], axis=0)
+        if moved.any():
+            for old, array in zip(before, now, strict=True):
+                old[moved] = array[moved]
+            found[:, moved] = self.integrate(np.flatnonzero(moved), *(array[moved] for array in now))
+        return found.copy()

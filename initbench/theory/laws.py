@@ -7,20 +7,20 @@ The laws of infinite width are one recursion (`theory.infinite_width`) and diffe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from initbench.activations import Activation
 from initbench.activations.closed_forms import PiecewiseLinear
 from initbench.core.catalogue import Catalogue
 from initbench.core.records import InputMoments, Promise
-from initbench.theory import deterministic, finite_width, infinite_width
+from initbench.theory import deterministic, finite_width, infinite_width, rows
 from initbench.theory.infinite_width import Stand
 from initbench.theory.moments import GaussianMoments, linearized
-from initbench.theory.networks import Networks
-from initbench.theory.rows import Columns, Notes, Row, Table, table
+from initbench.theory.networks import PROMISED, Networks
+from initbench.theory.rows import Columns, Notes, Row, Table
 
-Random = Callable[[Activation, Networks, InputMoments], tuple[Columns, Notes | None]]
+Random = Callable[[Networks, InputMoments], tuple[Columns, Notes | None]]
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Law:
 
 
 def _infinite_width(stand_in: Callable[[Activation], Stand]) -> Random:
-    def columns(activation: Activation, networks: Networks, inputs: InputMoments) -> tuple[Columns, None]:
+    def columns(networks: Networks, inputs: InputMoments) -> tuple[Columns, None]:
         seen = InputMoments(inputs.second_moment, inputs.cosine)  # all that infinite width sees
-        return infinite_width.moments(stand_in(activation), networks, seen), None
+        return infinite_width.moments(stand_in, networks, seen), None
 
     return columns
 
@@ -88,33 +88,26 @@ def predict(law: Law, activation: Activation, promises: Sequence[Promise], input
 
     A value beyond float64 is NaN, with a note; so are all values of a law that does not hold for these weights.
     """
-    (columns,) = tables([law], activation, [promises], inputs)[0]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    (columns,) = tables([law], [(activation, promises)], inputs)[0]
+    lists = (column.tolist() for column in columns.values())
+    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
 
 
 def tables(
-    laws: Sequence[Law], activation: Activation, several: Sequence[Sequence[Promise]], inputs: InputMoments
+    laws: Sequence[Law], several: Sequence[tuple[Activation, Sequence[Promise]]], inputs: InputMoments
 ) -> list[list[Table]]:
-    """The same as columns, for each of several initializers and then for each law; what is equal is predicted once."""
-    keys = [tuple(promises) for promises in several]
-    distinct = {key: all(promise.random for promise in key) for key in keys}
-    found = {
-        key: [deterministic.predict(law.exact, activation, key, inputs) for law in laws]
-        for key, random in distinct.items() if not random
-    }  # fmt: skip
-    drawn = [key for key, random in distinct.items() if random]
-    if drawn:
-        networks = Networks.of(drawn)
-        by_law = [_tables(law, activation, drawn, networks, inputs) for law in laws]
-        found |= {key: list(of) for key, *of in zip(drawn, *by_law, strict=True)}
-    return [found[key] for key in keys]
-
-
-def _tables(
-    law: Law, activation: Activation, several: Sequence[Sequence[Promise]], networks: Networks, inputs: InputMoments
-) -> Iterator[Table]:
-    """Of each network."""
-    columns, notes = law.random(activation, networks, inputs)
-    for number, promises in enumerate(several):
-        told = () if notes is None else notes[:, number].tolist()
-        yield table(promises, {name: column[:, number] for name, column in columns.items()}, told)
+    """The same as columns, for each of several pairings and then for each law; what is equal is predicted once."""
+    random = [all(promise.random for promise in promises) for _, promises in several]
+    found = [[] if drawn else [deterministic.predict(law.exact, *pairing, inputs) for law in laws]
+             for pairing, drawn in zip(several, random, strict=True)]  # fmt: skip
+    places = [place for place, drawn in enumerate(random) if drawn]
+    if places:
+        networks, which = Networks.of([several[place] for place in places]).distinct(*PROMISED)
+        promised = [several[place][1] for place in places]
+        for law in laws:
+            columns, notes = law.random(networks, inputs)
+            own = {name: column[:, which] for name, column in columns.items()}
+            by_network = rows.tables(promised, own, None if notes is None else notes[:, which])
+            for place, table in zip(places, by_network, strict=True):
+                found[place].append(table)
+    return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,8 @@ from numpy.typing import NDArray
 from initbench.activations import Activation
 from initbench.activations.closed_forms import ClosedForm, PiecewiseLinear
 from initbench.theory import expectation
-from initbench.theory.response import hermites
+from initbench.theory.response import projections
+from initbench.theory.several import Several
 
 Real = NDArray[np.float64]
 
@@ -42,13 +45,10 @@ class GaussianMoments:
 
     def mean_and_variance(self, q: Real) -> tuple[Real, Real]:
         """Both, of the same values of phi."""
-        if (form := self._form) is not None:
+        if (form := self.form) is not None:
             return form.mean(q), form.variance(q)
         z, w = expectation.gaussian_nodes(q, self.activation.kinks)
-        value = self.activation.value(z)
-        mean = (value * w).sum(axis=-1)
-        integrated = ((value - mean[..., None]) ** 2 * w).sum(axis=-1)
-        return mean, np.where(self._first_order_is_better(q), self._at_zero.variance(q), integrated)
+        return _mean_and_variance(self.activation, q, self.activation.value(z), w)
 
     def second_moment(self, q: Real) -> Real:
         """E[phi(z)²], the sum of variance and squared mean: both are positive, so nothing cancels."""
@@ -57,57 +57,85 @@ class GaussianMoments:
 
     def slope_second_moment(self, q: Real) -> Real:
         """E[phi'(z)²]; at q = 0 the square of autograd's derivative there."""
-        if (form := self._form) is not None:
+        if (form := self.form) is not None:
             return np.where(q == 0, self.activation.slope(np.zeros_like(q)) ** 2, form.slope_second_moment(q))
         return expectation.expectation(lambda z: self.activation.slope(z) ** 2, q, self.activation.kinks)
 
     def kernel(self, q: Real, c: Real) -> Real:
         """E[phi(u) phi(v)] for correlation c."""
-        if (form := self._form) is not None:
+        if (form := self.form) is not None:
             return form.kernel(q, c)
         q, c = np.broadcast_arrays(np.asarray(q, float), np.asarray(c, float))
-        known = q > 0
-        found, doubt = self._series(np.where(known, q, 1.0), c)
-        unsure = ~(known & (doubt < DOUBT))
-        if unsure.any():
-            found[unsure] = expectation.kernel(self.activation.value, q[unsure], c[unsure], self.activation.kinks)
-        return found
-
-    def _series(self, q: Real, c: Real) -> tuple[Real, Real]:
-        """The kernel by Mehler's formula, sum over k of c^k E[phi he_k]², and a bound of its remainder over E[phi²].
-
-        Far from 0 phi is two straight pieces r, whose kernel is known: of phi = r + h the series may be left with
-        2 E[r h'] + E[h h'] alone, which is little where q is large.
-        """
-        z, w = expectation.gaussian_nodes(q, self.activation.kinks, rule=SERIES)
-        phi, far = self.activation.value(z), self._far
-        r = far.left * np.minimum(z, 0) + far.right * np.maximum(z, 0)
-        functions = np.stack([phi, r, phi - r], axis=-2)
-        weighted = functions * w[..., None, :]
-        squares = (weighted @ hermites(z / np.sqrt(q)[..., None], ORDERS)) ** 2
-        norm = (weighted * functions).sum(axis=-1)
-        rest = np.abs(c)[..., None] ** (ORDERS + 1) * np.maximum(norm - squares.sum(axis=-1), 0.0)
-        series = (squares * c[..., None, None] ** np.arange(ORDERS + 1)).sum(axis=-1)
-        smooth, straight, local = np.moveaxis(rest / norm[..., :1], -1, 0)
-        apart = 2 * np.sqrt(straight * local) + local
-        with_far = series[..., 0] - series[..., 1] + far.kernel(q, c)
-        return np.where(apart < smooth, with_far, series[..., 0]), np.minimum(apart, smooth)
+        return kernels(Several.of([self.activation] * q.size), q.ravel(), c.ravel()).reshape(q.shape)
 
     @property
-    def _form(self) -> ClosedForm | None:
+    def form(self) -> ClosedForm | None:
+        """What is read instead of integrating."""
         return None if self.integrate else self.activation.closed_form
 
-    @property
-    def _at_zero(self) -> PiecewiseLinear:
-        return linearized(self.activation)
 
-    @property
-    def _far(self) -> PiecewiseLinear:
-        return _far(self.activation)
+def means_and_variances(activations: Several, q: Real) -> Real:
+    """E[phi(z)] and Var[phi(z)] by quadrature at q, `rows ...`, each row with its own activation."""
+    found = np.empty((2, *q.shape))
+    for rows in expectation.alike(q):
+        z, w = expectation.gaussian_nodes(q[rows], (own := activations.at(rows)).kinks)
+        found[:, rows] = _mean_and_variance(own, q[rows], own.value(z), w)
+    return found
 
-    def _first_order_is_better(self, q: Real) -> NDArray[np.bool_]:
-        near = any(0 < abs(kink) < 10 * np.sqrt(SMALL) for kink in self.activation.kinks)
-        return (q < SMALL) & (self.activation.at_zero != 0 and not near)
+
+def slope_second_moments(activations: Several, q: Real) -> Real:
+    """E[phi'(z)²] likewise, for what is equal in a row only once."""
+    rows, inverse = np.unique([np.repeat(np.arange(len(q)), q[0].size), q.ravel()], axis=1, return_inverse=True)
+    activations, level, found = activations.at(rows[0].astype(np.intp)), rows[1], np.empty(rows.shape[1])
+    for part in expectation.alike(level):
+        z, w = expectation.gaussian_nodes(level[part], (own := activations.at(part)).kinks)
+        found[part] = (own.slope(z) ** 2 * w).sum(axis=-1)
+    return found[inverse.ravel()].reshape(q.shape)
+
+
+def _mean_and_variance(phi: Activation | Several, q: Real, value: Real, w: Real) -> tuple[Real, Real]:
+    mean = (value * w).sum(axis=-1)
+    integrated = ((value - mean[..., None]) ** 2 * w).sum(axis=-1)
+    if not (q < SMALL).any():
+        return mean, integrated
+    at_zero = _by_row(phi, linearized)
+    first_order = (q < SMALL) & (at_zero.offset != 0) & ~_kinks_near_zero(phi)
+    return mean, np.where(first_order, at_zero.variance(q), integrated)
+
+
+def kernels(activations: Several, q: Real, c: Real) -> Real:
+    """E[phi(u) phi(v)] by Mehler's series or two-dimensional quadrature, a row an entry with its own activation."""
+    found, unsure = np.empty_like(q), ~(q > 0)
+    for rows in expectation.alike(np.where(unsure, 1.0, q)):
+        found[rows], doubt = _series(activations.at(rows), np.where(unsure[rows], 1.0, q[rows]), c[rows])
+        unsure[rows] |= ~(doubt < DOUBT)
+    left = np.flatnonzero(unsure)
+    if len(left):
+        own = activations.at(left)
+        apart = expectation.kernels(lambda z, row: own.at(row).value(z), q[left], np.clip(c[left], -1, 1), own.kinks)
+        found[left] = apart
+    return found
+
+
+def _series(activations: Several, q: Real, c: Real) -> tuple[Real, Real]:
+    """The kernel by Mehler's formula, sum over k of c^k E[phi he_k]², and a bound of its remainder over E[phi²].
+
+    Far from 0 phi is two straight pieces r, whose kernel is known: of phi = r + h the series may be left with
+    2 E[r h'] + E[h h'] alone, which is little where q is large.
+    """
+    z, w = expectation.gaussian_nodes(q, activations.kinks, rule=SERIES)
+    phi, far = activations.value(z), _by_row(activations, _far)
+    r = far.left * np.minimum(z, 0) + far.right * np.maximum(z, 0)
+    functions = np.stack([phi, r, phi - r], axis=-2)
+    weighted = functions * w[..., None, :]
+    squares = projections(weighted, z / np.sqrt(q)[..., None], ORDERS) ** 2
+    norm = (weighted * functions).sum(axis=-1)
+    rest = np.abs(c)[..., None] ** (ORDERS + 1) * np.maximum(norm - squares.sum(axis=-1), 0.0)
+    series = (squares * c[..., None, None] ** np.arange(ORDERS + 1)).sum(axis=-1)
+    smooth, straight, local = np.moveaxis(rest / norm[..., :1], -1, 0)
+    apart = 2 * np.sqrt(straight * local) + local
+    with_far = series[..., 0] - series[..., 1] + far.kernel(q[..., None], c[..., None])[..., 0]
+    return np.where(apart < smooth, with_far, series[..., 0]), np.minimum(apart, smooth)
 
 
 @lru_cache
@@ -122,3 +150,18 @@ def _far(activation: Activation) -> PiecewiseLinear:
     """The straight pieces that phi is far from 0."""
     left, right = activation.slope(np.array([-expectation.FAR, expectation.FAR]))
     return PiecewiseLinear(float(left), float(right))
+
+
+def _by_row(phi: Activation | Several, form: Callable[[Activation], PiecewiseLinear]) -> PiecewiseLinear:
+    """The form of an activation; of several, one of columns."""
+    if isinstance(phi, Activation):
+        return form(phi)
+    pieces: Any = np.array([astuple(form(kind)) for kind in phi.kinds])[phi.which].T[..., None]
+    return PiecewiseLinear(*pieces)
+
+
+def _kinks_near_zero(phi: Activation | Several) -> Any:
+    """Whether phi is not straight where `SMALL` variances are; of several, a column."""
+    size = np.abs(np.asarray(phi.kinks))
+    near = ((size > 0) & (size < 10 * np.sqrt(SMALL))).any(axis=-1)
+    return near if isinstance(phi, Activation) else near[:, None]

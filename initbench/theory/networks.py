@@ -8,9 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from initbench.activations import Activation
 from initbench.core.records import Layer, Promise
+from initbench.theory.several import Several
 
 Real = NDArray[np.float64]
+
+PROMISED = ("variance", "bias_variance", "excess_kurtosis", "orthogonal")
+"""The arrays of `Promises`."""
 
 
 @dataclass(frozen=True)
@@ -25,32 +30,39 @@ class Promises:
 
     def of(self, chosen: NDArray[np.intp]) -> Promises:
         """Those of some networks."""
-        arrays = ("variance", "bias_variance", "excess_kurtosis", "orthogonal")
-        return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
+        return replace(self, **{name: getattr(self, name)[chosen] for name in PROMISED})
 
 
 @dataclass(frozen=True, eq=False)  # compared as one object, so that what is known of it is found again at once
 class Networks:
-    """What several initializers with random weights promise, layer by layer."""
+    """What several initializers with random weights promise, layer by layer, and their activations."""
 
+    activations: Several
     layers: list[Promises]
 
     @classmethod
-    def of(cls, several: Sequence[Sequence[Promise]]) -> Networks:
-        """From the promises of each, first layer to last."""
-        return cls([
-            Promises(
-                layer[0].layer,
-                np.array([promise.variance for promise in layer]),
-                np.array([promise.bias_variance for promise in layer]),
-                np.array([promise.excess_kurtosis for promise in layer]),
-                np.array([promise.coupling == "orthogonal" for promise in layer]),
-            )
-            for layer in zip(*several, strict=True)
-        ])  # fmt: skip
+    def of(cls, several: Sequence[tuple[Activation, Sequence[Promise]]]) -> Networks:
+        """From the activation of each, and its promises, first layer to last."""
+        activations, promises = zip(*several, strict=True)
+        return cls(
+            Several.of(activations),
+            [
+                Promises(
+                    layer[0].layer,
+                    np.array([promise.variance for promise in layer]),
+                    np.array([promise.bias_variance for promise in layer]),
+                    np.array([promise.excess_kurtosis for promise in layer]),
+                    np.array([promise.coupling == "orthogonal" for promise in layer]),
+                )
+                for layer in zip(*promises, strict=True)
+            ],
+        )
 
-    def distinct(self) -> tuple[Networks, NDArray[np.intp]]:
-        """The networks that differ in variances, and for each network which of them it is."""
-        variances = np.concatenate([[layer.variance, layer.bias_variance] for layer in self.layers])
-        _, first, which = np.unique(variances, axis=1, return_index=True, return_inverse=True)
-        return Networks([layer.of(first) for layer in self.layers]), which.ravel()
+    def distinct(self, *arrays: str) -> tuple[Networks, NDArray[np.intp]]:
+        """The networks that differ in activation or in `arrays` of `Promises`; for each network, which of them it is.
+
+        Those of one activation stand together.
+        """
+        told = [getattr(layer, name) for layer in self.layers for name in arrays]
+        _, first, which = np.unique([self.activations.which, *told], axis=1, return_index=True, return_inverse=True)
+        return Networks(self.activations.at(first), [layer.of(first) for layer in self.layers]), which.ravel()

@@ -5,7 +5,8 @@ order 1/sqrt(n) that does not grow with the depth. The deviations, in units of t
 to layer and standard normal where theory and code agree, whatever the depth, the activation and the batch.
 
 First order in 1/n has an error of its own, and it is told: the corrections times the relative variance between a
-batch's inputs, which is what the next order is made of. It is 0 for a rectifier, whose corrections vanish.
+batch's inputs, which is what the next order is made of, and likewise what one batch's own inequality moves in the
+gradient. It is 0 for a rectifier, whose corrections vanish.
 """
 
 from __future__ import annotations
@@ -62,9 +63,8 @@ def residuals(
     found = Residuals(*(np.full_like(z, np.nan) for _ in range(6)))
     if not all(promise.random for promise in promises):
         return found
-    networks = Networks.of([promises])
-    walk = walked(activation, networks, inputs)
-    infinite = infinite_width.moments(GaussianMoments(activation), networks, inputs)
+    networks = Networks.of([(activation, promises)])
+    walk, infinite = walked(networks, inputs), infinite_width.moments(GaussianMoments, networks, inputs)
     with np.errstate(all="ignore"):
         level = np.log(np.where((z > HELD[0]) & (z < HELD[1]), z, np.nan))
         gradient = np.log(np.where((gradients > 0) & np.isfinite(gradients), gradients, np.nan))
@@ -110,7 +110,8 @@ class Step:
         weights = promises.layer.fan_in * promises.variance * np.exp(self.coming)
         share = weights / (weights + promises.bias_variance)
         variance = inputs.over_batch(share**2 * self.spread + layer.by_units, self.unequal)
-        return _standardized(level, np.log(weights + promises.bias_variance), variance, self.correction * self.unequal)
+        doubt = self.correction * (self.unequal + _unsteady(self.unequal, inputs))
+        return _standardized(level, np.log(weights + promises.bias_variance), variance, doubt)
 
 
 def _from_input(walk: Walk, inputs: InputMoments) -> Step:
@@ -139,15 +140,25 @@ def _back(walk: Walk, number: int, local: Local, gradient: Real, inputs: InputMo
     louder = k.slope * passed.slope * _apart(layer.z.spread) + both[1] - both[2]
     together = later.slope * after.share * inputs.others * louder
     expected = expected + np.log(after.units * after.promises.variance) + np.log1p(own.aligned) + together
-    unequal = _apart(later.slope**2 * after.z.spread + later.spread)
+    unequal, apart = _apart(later.slope**2 * after.z.spread + later.spread), _apart(layer.z.spread)
     variance = inputs.over_batch(returning(layer, local, later.between, kept), unequal)
-    doubt = (np.abs(correction) + np.abs(together) + np.abs(own.aligned)) * (unequal + _apart(layer.z.spread))
+    doubt = (np.abs(correction) + np.abs(together) + np.abs(own.aligned)) * (unequal + apart)
+    doubt = doubt + np.abs(k.slope) * (unequal * apart) ** 0.5 * _unsteady(apart, inputs)
     return _standardized(found, expected + gradient[:, number + 1], variance, doubt)
 
 
 def _apart(spread: Real) -> float:
     """Relative variance between the inputs of one network's batch."""
     return float((spread[1] - spread[2]).item())
+
+
+def _unsteady(apart: float, inputs: InputMoments) -> float:
+    """How far batches differ in the variance `apart` between their inputs, in standard deviations of a log-normal's.
+
+    A batch that is more unequal than others stays so from layer to layer, which is of the next order where little is
+    apart.
+    """
+    return float(inputs.others * min(apart, 1.0) * min((2 + 16 * apart) / inputs.batch, 1.0) ** 0.5)
 
 
 def _standardized(found: Real, log_expectation: Real, variance: Real, error: Real) -> tuple[Real, Real]:

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initbench.activations import Activation
-from initbench.theory.expectation import Rule, gaussian_nodes
+from initbench.theory.expectation import Rule, alike, gaussian_nodes
+from initbench.theory.several import Several
 
 Real = NDArray[np.float64]
 
@@ -81,22 +82,18 @@ class Response:
 class Local:
     """An activation under z ~ N(0, q), for each entry of an array of q; NaN where q is not a number."""
 
-    def __init__(self, activation: Activation, q: Real) -> None:
-        known = np.isfinite(q)
-        z, weight = gaussian_nodes(np.where(known, q, 1.0), activation.kinks, rule=RULE)
-        x, phi, slope = z / np.sqrt(np.where(known, q, 1.0))[..., None], activation.value(z), activation.slope(z)
-        square, centred = phi**2, phi - (phi * weight).sum(axis=-1, keepdims=True)
-        functions = np.stack([phi, square, square * phi, centred**2, slope, slope**2], axis=-2)
-        functions[~known] = np.nan
-        self.mean = (functions * weight[..., None, :]).sum(axis=-1)
+    def __init__(self, activation: Activation | Several, q: Real) -> None:
+        if isinstance(activation, Several):
+            groups = alike(q)
+            parts = zip(*(_averages(activation.at(rows), q[rows]) for rows in groups), strict=True)
+            place = np.argsort(np.concatenate(groups))
+            averages = [np.concatenate(part)[place] for part in parts]
+        else:
+            averages = [*_averages(activation, q)]
+        self.mean, self._series, self._products, pull = averages
         """E[f], `... functions`."""
-        functions -= self.mean[..., None]
-        weighted = functions * weight[..., None, :]
-        self._series = weighted @ hermites(x, ORDERS)
-        self._products = weighted @ functions.swapaxes(-1, -2)
         self.passed, self.returned = self.response(SQUARE), self.response(SLOPE_SQUARE)
         """Of E[phi²] and E[phi'²]."""
-        pull = (x * slope * phi * weight).sum(axis=-1)
         self.alignment = pull**2 / (self.passed.value * self.returned.value), 1 + 2 * self.returned.slope
         """E[zφ'φ]² / (E[φ²] q E[φ'²]) and E[(zφ')²] / (q E[φ'²]): how z·dL/dz passes a layer."""
 
@@ -137,6 +134,21 @@ class Local:
         return np.concatenate([products, rest[..., None]], axis=-1)
 
 
+def _averages(activation: Activation | Several, q: Real) -> tuple[Real, Real, Real, Real]:
+    """E[f], E[f he_k], Cov(f, g) and E[xφ'φ] of the functions f, g of `Local`."""
+    known = np.isfinite(q)
+    z, weight = gaussian_nodes(np.where(known, q, 1.0), activation.kinks, rule=RULE)
+    x, (phi, slope) = z / np.sqrt(np.where(known, q, 1.0))[..., None], activation.both(z)
+    square, centred = phi**2, phi - (phi * weight).sum(axis=-1, keepdims=True)
+    functions = np.stack([phi, square, square * phi, centred**2, slope, slope**2], axis=-2)
+    functions[~known] = np.nan
+    mean = (functions * weight[..., None, :]).sum(axis=-1)
+    functions -= mean[..., None]
+    weighted = functions * weight[..., None, :]
+    series, products = projections(weighted, x, ORDERS), weighted @ functions.swapaxes(-1, -2)
+    return mean, series, products, (x * slope * phi * weight).sum(axis=-1)
+
+
 def hermite(x: Real) -> Iterator[Real]:
     """The normalized probabilists' Hermite polynomials he_0, he_1, ... at x, one after another."""
     before, now = np.zeros_like(x), np.ones_like(x)
@@ -145,12 +157,12 @@ def hermite(x: Real) -> Iterator[Real]:
         before, now = now, (x * now - np.sqrt(k) * before) / np.sqrt(k + 1)
 
 
-def hermites(x: Real, orders: int) -> Real:
-    """he_0 to he_orders at x, `... x orders`."""
-    found = np.empty((orders + 1, *x.shape))
+def projections(weighted: Real, x: Real, orders: int) -> Real:
+    """E[f he_k] for k from 0 to `orders`, `... functions k`, of functions at x times weights, `... functions x`."""
+    found, term = np.empty((orders + 1, *x.shape)), np.empty_like(x)
     found[0], found[1] = 1, x
     for k, (before, now, after) in enumerate(zip(found, found[1:], found[2:], strict=False), start=1):
         np.multiply(x, now, out=after)
-        after -= k * before
-    found /= np.sqrt(np.cumprod([1.0, *range(1, orders + 1)])).reshape(-1, *[1] * x.ndim)
-    return np.moveaxis(found, 0, -1)
+        np.multiply(before, k, out=term)
+        after -= term
+    return weighted @ np.moveaxis(found, 0, -1) / np.sqrt(np.cumprod([1.0, *range(1, orders + 1)]))

@@ -14,7 +14,7 @@ from initbench.core.records import Promise
 
 Real = NDArray[np.float64]
 Row = dict[str, float | str]
-Table = dict[str, list[Any]]
+Table = dict[str, NDArray[Any]]
 """Columns of one network, an entry a layer."""
 Columns = dict[str, Real]
 """Predicted columns, `layers networks`."""
@@ -33,22 +33,28 @@ def table(promises: Sequence[Promise], columns: Mapping[str, Real], notes: Seque
 
     A value that left float64 is NaN, and the note says so where there is no other in `notes`.
     """
-    unknown = np.full(len(promises), np.nan)
-    predicted = {name: columns.get(name, unknown) for name in (*PREDICTED, *SPREADS)}
-    predicted = {name: np.where(np.isfinite(values), values, np.nan) for name, values in predicted.items()}
-    lost = {name: np.isnan(predicted[name]) for name in PREDICTED if name not in _MAY_BE_UNDEFINED}
-    told = list(notes) or [""] * len(promises)
-    for layer in np.flatnonzero(np.any(list(lost.values()), axis=0)):
-        names = [name for name, where in lost.items() if where[layer]]
-        told[layer] = told[layer] or f"beyond float64: {', '.join(names)}"
-    return {
-        "layer": [promise.layer.index for promise in promises],
-        "fan_in": [promise.layer.fan_in for promise in promises],
-        "fan_out": [promise.layer.fan_out for promise in promises],
-        "weight_variance": [promise.variance for promise in promises],
-        **{name: values.tolist() for name, values in predicted.items()},
-        "note": told,
-    }
+    told = np.array([list(notes) or [""] * len(promises)], object).T
+    (found,) = tables([promises], {name: values[:, None] for name, values in columns.items()}, told)
+    return found
+
+
+def tables(several: Sequence[Sequence[Promise]], columns: Columns, notes: Notes | None = None) -> list[Table]:
+    """The same of several networks."""
+    shape = len(several[0]), len(several)
+    known = {name: np.where(np.isfinite(values), values, np.nan) for name, values in columns.items()}
+    known = {name: known.get(name, np.full(shape, np.nan)) for name in (*PREDICTED, *SPREADS)}
+    told = np.full(shape, "", object) if notes is None else notes.copy()
+    lost = {name: np.isnan(known[name]) for name in PREDICTED if name not in _MAY_BE_UNDEFINED}
+    for spot in zip(*np.nonzero(np.any(list(lost.values()), axis=0) & (told == "")), strict=True):
+        told[spot] = f"beyond float64: {', '.join(name for name, out in lost.items() if out[spot])}"
+    layers = [promise.layer for promise in several[0]]
+    where = {name: np.array([getattr(layer, of) for layer in layers])
+             for name, of in (("layer", "index"), ("fan_in", "fan_in"), ("fan_out", "fan_out"))}  # fmt: skip
+    return [
+        {**where, "weight_variance": np.array([promise.variance for promise in promises]),
+         **{name: values[:, number] for name, values in known.items()}, "note": told[:, number]}
+        for number, promises in enumerate(several)
+    ]  # fmt: skip
 
 
 def times(*factors: Real | float) -> Real:

@@ -1,0 +1,72 @@
+"""The activations of several networks as one: each is applied to its own rows of an array.
+
+A theory's arithmetic is on small arrays, and a call of numpy costs more than what it computes. So all pairings walk
+through their layers together, whatever their activations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from initbench.activations import Activation
+from initbench.activations.record import values_and_slopes
+
+Real = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Several:
+    """An activation for each row of an array; rows of one stand together, so that each is called once."""
+
+    kinds: tuple[Activation, ...]
+    which: Rows
+    """Of `kinds`, that of each row."""
+
+    @classmethod
+    def of(cls, each: Sequence[Activation]) -> Several:
+        """One activation a row."""
+        kinds = {activation: number for number, activation in enumerate(dict.fromkeys(each))}
+        return cls(tuple(kinds), np.array([kinds[activation] for activation in each], np.intp))
+
+    def at(self, rows: Rows | slice) -> Several:
+        """Those of some rows."""
+        return Several(self.kinds, self.which[rows])
+
+    @cached_property
+    def kinks(self) -> Real:
+        """`rows kinks`; infinite ones, which cut nothing, where a row has fewer than another."""
+        found = np.full((len(self.kinds), max(len(kind.kinks) for kind in self.kinds)), np.inf)
+        for row, kind in zip(found, self.kinds, strict=True):
+            row[: len(kind.kinks)] = kind.kinks
+        return found[self.which]
+
+    def value(self, z: Real) -> Real:
+        """phi(z), `rows ...`."""
+        found = np.empty_like(z)
+        for kind, rows in self._runs:
+            found[rows] = kind.value(z[rows])
+        return found
+
+    def slope(self, z: Real) -> Real:
+        """phi'(z), `rows ...`."""
+        return self.both(z)[1]
+
+    def both(self, z: Real) -> tuple[Real, Real]:
+        """phi(z) and phi'(z), `rows ...`."""
+        kinds, own = zip(*self._runs, strict=True)
+        found = values_and_slopes(kinds, [torch.from_numpy(z[rows]) for rows in own])
+        value, slope = (np.concatenate([part.numpy() for part in parts]) for parts in found)
+        return value, slope
+
+    @cached_property
+    def _runs(self) -> list[tuple[Activation, slice]]:
+        ends = [0, *np.flatnonzero(np.diff(self.which)) + 1, len(self.which)]
+        return [(self.kinds[self.which[start]], slice(start, end)) for start, end in pairwise(ends) if end > start]
