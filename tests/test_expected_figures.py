@@ -53,3 +53,14 @@ def test_a_long_label_is_wrapped():
     summary = relation.summary(rows, relation.Drawing(measure=measure.spec, x="width"), measure)
     label = relation.draw(summary.assign(measure=summary["measure"] + ", and all that is said of it"))
     assert max(map(len, label.axes[0].get_ylabel().split("\n"))) <= relation.LONGEST_LABEL
+
+
+def test_panels_that_share_an_axis_share_its_labels():
+    measure = MEASURES.make("each(of=train_loss)")
+    values = {10: [2.0, 0.002], 30: [2.3, 2.2]}  # the second panel alone would want plain numbers
+    rows = [(depth, step, 0, value) for depth, two in values.items() for step, value in enumerate(two)]
+    table = pd.DataFrame(rows, columns=["depth", "step", "seed", "value"]).assign(source=relation.MEASURED)
+    told = relation.Drawing(measure=measure.spec, x="step", panel="depth")
+    axes = relation.draw(relation.summary(table, told, measure)).axes
+    assert [one.get_yscale() for one in axes] == ["log", "log"]
+    assert not any(label.get_text() for label in axes[0].get_yticklabels(minor=True))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
@@ -36,6 +37,12 @@ def echo(frame: pd.DataFrame, form: str, pager: bool = False) -> None:
     else:
         text = as_text(frame)
         (click.echo_via_pager if pager else click.echo)(text + "\n")
+
+
+def echo_paths(drawn: Iterable[Path]) -> None:
+    """What was written to be looked at."""
+    for path in drawn:
+        click.echo(f"{'Report' if path.suffix == '.html' else 'Figure'}:  {path}")
 
 
 def as_text(frame: pd.DataFrame) -> str:

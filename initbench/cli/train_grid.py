@@ -56,7 +56,7 @@ def train_grid_command(
     The best runs come first, chosen on validation; below them, what each factor explains of the test accuracy. The
     same command again trains nothing twice, and goes on where it was interrupted.
     """
-    from initbench.analysis import report
+    from initbench.analysis import page
     from initbench.analysis.results import Results
     from initbench.engine.timing import Stopwatch
     from initbench.grid.study import read_study, resolve
@@ -76,15 +76,14 @@ def train_grid_command(
         run_training(job, out, profile=watch, progress=count)
     results = Results(out)
     runs = results.runs
-    drawn = report.draw_all(results, drawn_into) if figures else []
+    drawn = page.write_all(results, drawn_into) if figures else []
     tell_runs(runs, form)
     if form != "table":
         return
     if watch and watch.samples:  # the plain loop is not profiled
         _tell_profile(watch)
     click.echo(f"Tables:  {out}/ ({', '.join(job.tables)})")
-    for path in drawn:
-        click.echo(f"Figure:  {path}")
+    output.echo_paths(drawn)
 
 
 def tell_runs(runs: pd.DataFrame, form: str) -> None:

@@ -48,7 +48,7 @@ def variance_command(
     measured and predicted (mean field), a word with its cause, and whether theory at this width agrees. The same
     command again computes nothing twice.
     """
-    from initbench.analysis import agreement, report, verdicts
+    from initbench.analysis import agreement, page, verdicts
     from initbench.analysis.results import Results
     from initbench.grid.run import run_variance
     from initbench.grid.variance_study import resolve
@@ -69,11 +69,10 @@ def variance_command(
         click.echo(f"The results of another study in {out} were replaced.", err=True)
     results = Results(out)
     output.echo(verdicts.summary(results.verdicts), form)
-    drawn = report.draw_all(results, drawn_into) if figures else []
+    drawn = page.write_all(results, drawn_into) if figures else []
     if form == "table":
         click.echo(f"Tables:  {out}/ (layers, predictions, residuals, verdicts, histograms)")
-        for path in drawn:
-            click.echo(f"Figure:  {path}")
+        output.echo_paths(drawn)
     failed = verdicts.failures(results.verdicts) if check else []
     if before is not None:
         failed += agreement.differences(results.layers, before)

@@ -206,7 +206,7 @@ def _require_ours(folder: Path) -> None:
     """Raises `UsageError` if `folder` holds anything that a store did not put there; names alone are no proof."""
     if not folder.is_dir() or read_manifest(folder):
         return
-    ours = {STUDY, LOCK}
+    ours = {STUDY, LOCK, "answer.json"}  # the last is put there by `initbench run`
     parts = folder / PARTS
     if parts.is_dir() and all(_PART.fullmatch(path.name) for path in parts.iterdir()):
         ours.add(PARTS)

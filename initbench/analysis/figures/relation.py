@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,9 @@ MEASURED, FORMULA = "measured", "the source's formula"
 DECADES = 1.5
 """Of a positive factor, from which on its axis is logarithmic."""
 MOST_COLUMNS = 3
-LONGEST_LABEL = 45
+LETTERS, BESIDE, WIDEST = 8.5, 2.2, 13.0
+"""Letters of an axis's words that fit an inch; inches beside the panels, and of the widest page for one."""
+LONGEST_LABEL = 32
 """In letters, of a line of an axis's label."""
 MOST_MARKS = 30
 """On one line."""
@@ -130,7 +133,9 @@ def draw(summary: pd.DataFrame) -> Figure:
     first, panels = summary.iloc[0], [p for p in summary["panel"].unique() if p != "" or summary["panel"].eq("").all()]
     columns = 2 if len(panels) == 4 else min(MOST_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    figure = style.page(max(4.2 * columns + 2.2, 7), 3.4 * rows + 1.4, first["title"], _caption(summary))
+    figure = style.page(
+        max(4.2 * columns + 2.2, 7, _wide(summary, columns)), 3.4 * rows + 1.4, first["title"], _caption(summary)
+    )
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     paint = _map if first["y_name"] else _lines
     for axes, panel in zip(grid.flat, panels, strict=False):
@@ -141,6 +146,8 @@ def draw(summary: pd.DataFrame) -> Figure:
             axes.axhspan(first["alike_low"], first["alike_high"], color="0.8", zorder=0)
     for axes in grid.flat[len(panels) :]:
         axes.remove()
+    if not first["y_name"]:
+        _scaled(grid[0, 0], summary)
     for axes in grid[:, 0]:
         axes.set_ylabel(textwrap.fill(first["y_name"] or first["measure"], LONGEST_LABEL))
     if first["hue_name"]:
@@ -170,6 +177,10 @@ def _lines(axes: Axes, rows: pd.DataFrame) -> None:
             else:
                 color = look.color if len(looks) > 1 else "black"  # seen on the line that it predicts
                 axes.plot(points["x"], points["estimate"], color=color, lw=1.2, ls=(0, (1.5, 1.5)))
+
+
+def _scaled(axes: Axes, rows: pd.DataFrame) -> None:
+    """The axis that all panels share: logarithmic for what is positive."""
     positive = rows["estimate"].dropna()
     if rows["scale"].iloc[0] == LOG.name and (positive > 0).all() and len(positive):
         axes.set_yscale("log")
@@ -192,10 +203,23 @@ def _placed(axes: Axes, levels: pd.Series, counted: bool) -> pd.Series:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return levels
     names = list(dict.fromkeys(levels))
-    upright = sum(len(str(name)) for name in names) > 40
+    room = (axes.get_figure(root=True).get_figwidth() - BESIDE) / axes.get_subplotspec().get_gridspec().ncols
+    upright = _letters(names) > LETTERS * room
     axes.set_xticks(range(len(names)), [style.label(str(name)) for name in names], rotation=90 if upright else 0)
     axes.set_xlim(-0.6, len(names) - 0.4)
     return levels.map(names.index)
+
+
+def _wide(summary: pd.DataFrame, columns: int) -> float:
+    """What one panel's words need to stand beside each other, as far as a page goes."""
+    levels = summary.loc[summary["source"] == MEASURED, "x"]
+    return (
+        0.0 if columns > 1 or _are_numbers(levels) else min(BESIDE + _letters(levels.unique()) / LETTERS + 0.1, WIDEST)
+    )
+
+
+def _letters(names: Iterable[object]) -> int:
+    return sum(len(str(name)) for name in names)
 
 
 def _are_numbers(levels: pd.Series) -> bool:

@@ -18,14 +18,17 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from initbench.analysis import report
+from initbench.analysis.figures import save
 from initbench.analysis.page import caveats, content, findings, provenance, words
 from initbench.analysis.page.answers import Answer, keep, opened
-from initbench.analysis.page.drawings import Drawn, drawn
+from initbench.analysis.page.drawings import Drawn, Made, drawn, figures
 from initbench.analysis.page.expected import Outcome, outcomes
 from initbench.analysis.page.tables import Grid, Table
 from initbench.analysis.results import Results
+from initbench.core.files import write_text
 
-__all__ = ["Answer", "html", "keep"]
+__all__ = ["Answer", "html", "keep", "write_all"]
 
 HERE = Path(__file__).parent
 
@@ -51,12 +54,13 @@ class Subject:
     cite: str
 
 
-def html(*folders: str | Path, title: str = "") -> str:
+def html(*folders: str | Path, title: str = "", made: Iterable[Made] = ()) -> str:
     """The page of the results in `folders`, as text: a study's, one command's, or several under one `title`.
 
-    Raises `UsageError` where a folder holds no results.
+    `made` are the figures of one folder, where they are drawn already (`analysis.report.figures`). Raises `UsageError`
+    where a folder holds no results.
     """
-    subjects = list(_subjects([Path(folder) for folder in folders]))
+    subjects = list(_subjects([Path(folder) for folder in folders], list(made)))
     grids = [table for subject in subjects for table in subject.tables if isinstance(table, Grid)]
     scripts = list(_scripts(grids))
     return _environment().get_template("page.html.j2").render(
@@ -74,14 +78,23 @@ def html(*folders: str | Path, title: str = "") -> str:
     )  # fmt: skip
 
 
-def _subjects(folders: list[Path]) -> Iterator[Subject]:
+def write_all(results: Results, folder: Path) -> list[Path]:
+    """Write the figures of `results`, each with its CSV, and ``report.html`` with all; the paths, the page's first."""
+    made = list(report.figures(results))
+    images = [save(figure, summary, folder, name) for name, summary, figure in made]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "report.html", html(results.folder, made=made))
+    return [folder / "report.html", *images]
+
+
+def _subjects(folders: list[Path], made: list[Made]) -> Iterator[Subject]:
     for place, folder in enumerate(folders):
         answer, parts = opened(folder)
         alone = len(folders) == 1
-        yield _subject(f"s{place}-" if place else "", "" if alone else answer.name, answer, parts)
+        yield _subject(f"s{place}-" if place else "", "" if alone else answer.name, answer, parts, made)
 
 
-def _subject(place: str, heading: str, answer: Answer, parts: dict[str, Results]) -> Subject:
+def _subject(place: str, heading: str, answer: Answer, parts: dict[str, Results], made: list[Made]) -> Subject:
     found = {part: findings.of_results(results) for part, results in parts.items()}
     first = next(iter(found.values()))
     expects = len(answer.outcomes) > 0
@@ -99,7 +112,7 @@ def _subject(place: str, heading: str, answer: Answer, parts: dict[str, Results]
         answer=answer,
         rests=[caveats.rests(part, results) for part, results in parts.items()],
         parts=list(found.items()) if expects or len(found) > 1 else [],
-        figures=list(drawn(answer, parts, f"{place}f")),
+        figures=list(drawn(made or figures(answer, parts), f"{place}f")),
         tables=content.tables(parts, f"{place}t"),
         provenance=[(part, provenance.rows(results)) for part, results in parts.items()],
         again=provenance.again(answer, parts),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -17,6 +17,8 @@ from initbench.analysis.page.answers import Answer
 from initbench.analysis.page.svg import Inline, inline
 from initbench.analysis.results import Results
 
+Made = tuple[str, pd.DataFrame, Figure]
+"""Name, numbers and figure."""
 MOST_PLAIN = 60_000
 """Letters of a CSV, beyond which it is compressed: ``.csv.gz``, which pandas and R read as it is."""
 
@@ -37,13 +39,14 @@ class Drawn:
     """A data: link with the whole CSV in it."""
 
 
-def drawn(answer: Answer, parts: dict[str, Results], prefix: str = "f") -> Iterator[Drawn]:
-    """All figures that the study asks for; where it asks for none, those that the kinds of its parts have."""
-    for place, (name, summary, figure) in enumerate(_figures(answer, parts), 1):
+def drawn(made: Iterable[Made], prefix: str = "f") -> Iterator[Drawn]:
+    """Figures as the page has them."""
+    for place, (name, summary, figure) in enumerate(made, 1):
         yield _drawn(f"{prefix}{place}", name, summary, figure)
 
 
-def _figures(answer: Answer, parts: dict[str, Results]) -> Iterator[tuple[str, pd.DataFrame, Figure]]:
+def figures(answer: Answer, parts: dict[str, Results]) -> Iterator[Made]:
+    """All figures that the study asks for; where it asks for none, those that the kinds of its parts have."""
     for name, numbers in answer.figures.items():
         yield name, numbers, relation.draw(numbers)
     if not answer.figures:

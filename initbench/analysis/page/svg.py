@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 import matplotlib as mpl
+from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -48,7 +49,9 @@ def inline(figure: Figure, prefix: str) -> Inline:
     title, caption = _words(figure)
     for text in figure.texts:
         text.set_visible(False)
-    figure.patch.set_visible(False)
+    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+        if same_color(patch.get_facecolor(), "white"):
+            patch.set_visible(False)  # the page's card is the paper
     figure.set_layout_engine("none")  # everything has its place: not to be sought again
     _rasterize(figure)
     told = io.StringIO()
