@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 REPEATS ?= 5
-LONG := studies/calibration.toml studies/mlp_mnist_200_steps.toml
+LONG := studies/calibration.toml
 
 .PHONY: help demo test studies lint bench bench-compare bench-baseline clean
 
@@ -16,7 +16,7 @@ demo: $(INSTALLED)  ## set up, run `initbench variance --depth 20` on embedded i
 test: $(INSTALLED)  ## set up, run the whole test suite
 	$(BIN)/python -m pytest
 
-studies: $(INSTALLED)  ## answer the questions in studies/ that take a minute each; writes reports/ and studies/README.md
+studies: $(INSTALLED)  ## answer the questions in studies/ (all but the calibration of the verdicts); writes reports/ and studies/README.md
 	$(BIN)/initbench run $(filter-out $(LONG), $(wildcard studies/*.toml)) --index studies/README.md
 
 lint: $(INSTALLED)  ## ruff and mypy

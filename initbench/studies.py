@@ -4,7 +4,7 @@ question = "Why does a deep ReLU network need twice Xavier's variance?"
 source = "He et al. 2015, section 2.2"
 
 [parts.signal]                      # without parts, the file itself is one
-kind = "variance"                   # or train, jacobian: the options of that command, or of a training study
+kind = "variance"                   # or train, ... (`kinds`): the options of that command, or of a training study
 init = ["he", "xavier"]
 activation = "relu"
 full = { width = 1024 }             # what --full changes
@@ -221,7 +221,7 @@ def index(folder: Path, found: Mapping[str, pd.DataFrame]) -> str:
     """A README of the study files in `folder`, with the outcomes of those that were run."""
     outcomes = [word for table in found.values() for word in table["outcome"]]
     lines = ["Questions, one TOML file each. `initbench run FILE` answers one; `make studies` answers all but the",
-             "longest and writes this file.", "",
+             "calibration of the verdicts and writes this file.", "",
              f"**Of {len(outcomes)} expectations, each stated before its study ran, {outcomes.count(HELD)} held, "
              f"{outcomes.count(NOT_HELD)} did not, and {outcomes.count(UNDECIDED)} are undecided.** Each interval is "
              "one of 95 %, not corrected for the number of expectations.", ""]  # fmt: skip

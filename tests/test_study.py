@@ -9,7 +9,8 @@ import initbench
 from initbench import studies
 from initbench.core.errors import UsageError
 from initbench.grid.factors import lecture_name
-from initbench.grid.study import Study, default_study, read_study, with_settings
+from initbench.grid.study import Study, default_study, read_study, resolve, with_settings
+from initbench.recipe.samples import held_out
 
 STUDIES = Path(initbench.__file__).parent.parent / "studies"
 LECTURE = STUDIES / "mlp_mnist_200_steps.toml"
@@ -20,10 +21,19 @@ def test_the_lectures_sweep_has_exactly_its_10368_cells():
     assert len(cells) == len(set(cells)) == 10_368
     factors = ("init", "activation", "depth", "lr", "momentum", "nesterov", "optimizer", "batch_size", "width", "seed")
     assert [len({getattr(cell, name) for cell in cells}) for name in factors] == [6, 3, 3, 3, 2, 2, 2, 2, 2, 2]
-    assert {(cell.steps, cell.validation, cell.dataset) for cell in cells} == {(200, 10_000, "mnist")}
+    assert {(cell.steps, cell.validation, cell.dataset) for cell in cells} == {(200, 0.16667, "digits")}
     names = [lecture_name(cell) for cell in cells]
     assert len(set(names)) == 10_368 / 2
     assert "he-relu-2-0.01-0.9-64-100-sgd-True" in names
+
+
+def test_the_lectures_sweep_is_on_mnist_where_asked_and_holds_out_10000_images():
+    (options,) = studies.read(LECTURE, full=True).parts.values()
+    full, fashion = Study(**options), resolve(read_study(LECTURE), (), "fashion_mnist")
+    for study, dataset in ((full, "mnist"), (fashion, "fashion_mnist")):
+        cells = list(study.cells())
+        assert len(cells) == 10_368
+        assert {(cell.dataset, held_out(60_000, cell.validation)) for cell in cells} == {(dataset, 10_000)}
 
 
 TRAINING = [

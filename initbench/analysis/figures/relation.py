@@ -32,6 +32,8 @@ LONGEST_LABEL = 32
 """In letters, of a line of an axis's label."""
 MOST_MARKS = 30
 """On one line."""
+MOST_LABELS = 8
+"""Levels that are labelled each by itself on a logarithmic axis."""
 
 
 class Line(BaseModel):
@@ -133,9 +135,7 @@ def draw(summary: pd.DataFrame) -> Figure:
     first, panels = summary.iloc[0], [p for p in summary["panel"].unique() if p != "" or summary["panel"].eq("").all()]
     columns = 2 if len(panels) == 4 else min(MOST_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    figure = style.page(
-        max(4.2 * columns + 2.2, 7, _wide(summary, columns)), 3.4 * rows + 1.4, first["title"], _caption(summary)
-    )
+    figure = style.page(_width(summary, columns), 3.4 * rows + 1.4, first["title"], _caption(summary))
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     paint = _map if first["y_name"] else _lines
     for axes, panel in zip(grid.flat, panels, strict=False):
@@ -199,23 +199,33 @@ def _placed(axes: Axes, levels: pd.Series, counted: bool) -> pd.Series:
     if _are_numbers(levels):
         if not counted and levels.min() > 0 and np.log10(levels.max() / levels.min()) > DECADES:
             axes.set_xscale("log")
+            _labelled(axes, sorted(set(levels)))
         elif pd.api.types.is_integer_dtype(levels):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return levels
     names = list(dict.fromkeys(levels))
-    room = (axes.get_figure(root=True).get_figwidth() - BESIDE) / axes.get_subplotspec().get_gridspec().ncols
+    figure: Any = axes.get_figure()
+    panels: Any = axes.get_subplotspec()
+    room = (figure.get_figwidth() - BESIDE) / panels.get_gridspec().ncols
     upright = _letters(names) > LETTERS * room
     axes.set_xticks(range(len(names)), [style.label(str(name)) for name in names], rotation=90 if upright else 0)
     axes.set_xlim(-0.6, len(names) - 0.4)
     return levels.map(names.index)
 
 
-def _wide(summary: pd.DataFrame, columns: int) -> float:
-    """What one panel's words need to stand beside each other, as far as a page goes."""
+def _labelled(axes: Axes, levels: list[float]) -> None:
+    """Labels of a logarithmic axis: the levels themselves where it has hardly two powers of ten to label."""
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if levels[-1] < 100 * levels[0] and len(levels) <= MOST_LABELS:
+        axes.set_xticks(levels, [f"{level:g}" for level in levels])
+
+
+def _width(summary: pd.DataFrame, columns: int) -> float:
+    """Of the page, in inches: one panel gets what its words need to stand beside each other, as far as a page goes."""
     levels = summary.loc[summary["source"] == MEASURED, "x"]
-    return (
-        0.0 if columns > 1 or _are_numbers(levels) else min(BESIDE + _letters(levels.unique()) / LETTERS + 0.1, WIDEST)
-    )
+    words = columns == 1 and not _are_numbers(levels)
+    needed = BESIDE + _letters(levels.unique()) / LETTERS + 0.1 if words else 0.0
+    return max(4.2 * columns + BESIDE, 7.0, min(needed, WIDEST))
 
 
 def _letters(names: Iterable[object]) -> int:
