@@ -17,7 +17,7 @@ from initbench.engine import device as devices
 from initbench.grid import provenance
 from initbench.grid.jacobians import jacobians
 from initbench.grid.store import Store
-from initbench.grid.variance_study import resolve
+from initbench.grid.variance_study import open_inputs, resolve
 from initbench.theory.phase import phase
 
 Progress = Callable[[int, int], None]
@@ -31,8 +31,10 @@ def jacobian_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[P
     """What writes the table ``jacobians`` (`grid.jacobians`); raises `UsageError` for what cannot be."""
     known = [*inspect.signature(resolve).parameters, *OF_JACOBIANS]
     require_known(options, known)
-    resolve(**{name: value for name, value in options.items() if name not in OF_JACOBIANS})
-    return computed("jacobian", options, where["device"], lambda count: jacobians(**options, **where, progress=count))
+    study = resolve(**{name: value for name, value in options.items() if name not in OF_JACOBIANS})
+    read = open_inputs(study, where["data_root"], where["download"]).fingerprint
+    return computed("jacobian", options, where["device"], lambda count: jacobians(**options, **where, progress=count),
+                    {study.input: read} if read else None)  # fmt: skip
 
 
 def phase_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[Path, Progress], None]:
