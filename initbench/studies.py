@@ -29,7 +29,7 @@ x = "init"
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from initbench.analysis.expectations import HELD, NOT_HELD, UNDECIDED, Expectation, markdown, outcomes, verdict
 from initbench.analysis.figures import relation
 from initbench.analysis.figures.relation import MEASURED, Drawing
-from initbench.analysis.measures import MEASURES, Measure
+from initbench.analysis.measures import MEASURES
 from initbench.analysis.observations import chosen, observations
 from initbench.analysis.results import Results
 from initbench.core.catalogue import did_you_mean, require_known
@@ -75,7 +75,7 @@ class Inquiry(BaseModel):
 
     def outcomes(self, parts: Mapping[str, Results]) -> pd.DataFrame:
         """A row per expectation (`analysis.expectations.outcomes`)."""
-        return outcomes(self.expect, partial(_observed, parts))
+        return outcomes(self.expect, lambda part, measure, table: _observed(parts[part], measure.spec, table))
 
     def figures(self, parts: Mapping[str, Results]) -> list[tuple[str, pd.DataFrame, Figure]]:
         """Name, numbers and figure of all that the file asks to be drawn."""
@@ -154,11 +154,10 @@ def _as_stored(factor: str, level: Any) -> Any:
     return SPECS[factor].canonical(level) if factor in SPECS else level
 
 
-def _observed(
-    parts: Mapping[str, Results], part: str, measure: Measure, table: str = "", law: str = ""
-) -> pd.DataFrame:
-    """Observations, with the parameters of the specs as columns of their own: ``init.std``."""
-    found = observations(parts[part], measure, table, law)
+@lru_cache(maxsize=32)  # one is asked for by many expectations, and of a sweep it takes seconds
+def _observed(results: Results, measure: str, table: str = "", law: str = "") -> pd.DataFrame:
+    """Observations, with the parameters of the specs as columns of their own: ``init.std``. Not to be changed."""
+    found = observations(results, MEASURES.make(measure), table, law)
     for factor in [name for name in found.columns if name in SPECS]:
         told = {spec: SPECS[factor].arguments(spec) for spec in found[factor].unique()}
         for key in dict.fromkeys(key for arguments in told.values() for key in arguments):
@@ -172,7 +171,7 @@ def _drawn(drawing: Drawing, parts: Mapping[str, Results]) -> pd.DataFrame:
     frames = []
     for part in _several(drawing.part):
         for law in ("", drawing.law) if drawing.law else ("",):
-            found = chosen(_observed(parts, part, measure, drawing.table, law), where)
+            found = chosen(_observed(parts[part], drawing.measure, drawing.table, law), where)
             frames.append(found.assign(part=part, source=law or MEASURED))
     found = pd.concat(frames, ignore_index=True)
     for name in (drawing.x, drawing.y, drawing.hue, drawing.panel):

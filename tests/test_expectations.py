@@ -112,3 +112,11 @@ def test_a_tuned_factor_is_chosen_on_validation_for_each_compared_cell():
     # 0.99 of one seed and 0 of the one that diverged are less than 0.6; what the test set says is not looked at
     assert dict(zip(kept.init, kept.lr, strict=True)) == {"a": 0.1, "b": 0.01}
     assert len(kept) == 4
+
+
+def test_what_was_not_run_at_any_level_is_kept_at_the_first():
+    rows = [(init, lr, 0, status, val, val) for lr in (0.01, 0.1)
+            for init, status, val in (("a", "impossible", np.nan), ("b", "finished", lr))]  # fmt: skip
+    runs = pd.DataFrame(rows, columns=["init", "lr", "seed", "status", "val_accuracy", "test_accuracy"])
+    kept = training.tuned(runs, ["lr"])
+    assert dict(zip(kept.init, kept.lr, strict=True)) == {"a": 0.01, "b": 0.1}

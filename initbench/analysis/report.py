@@ -27,6 +27,8 @@ MOST_COLUMNS = 5
 """Initializers beside each other in a figure of histograms, from the fastest vanishing to the fastest growing."""
 SWEEP = 3
 """Factors beside the seed, from which on a study of training is a sweep: what each explains is then a question."""
+LARGE_SWEEP = 5
+"""And from which on they are drawn beside the figures that a study file asks for."""
 MOST_HISTOGRAMS = 4
 """Activations that get a figure of histograms, the study's first: a study of one activation has it in any case."""
 
@@ -63,11 +65,11 @@ def _of_training(results: Results) -> Iterator[tuple[str, pd.DataFrame, Figure]]
     yield "parallel_coordinates", lines, parallel_coordinates.draw(lines)
 
 
-def is_sweep(results: Results) -> bool:
-    """Whether it is a study of training of `SWEEP` factors or more, with a run that finished."""
+def is_sweep(results: Results, least: int = SWEEP) -> bool:
+    """Whether it is a study of training of that many factors or more, with a run that finished."""
     if results.study["kind"] != "train":
         return False
-    return len(set(training.factors(results.runs)["factor"]) - {"seed"}) >= SWEEP
+    return len(set(training.factors(results.runs)["factor"]) - {"seed"}) >= least
 
 
 def _of_propagation(results: Results) -> Iterator[tuple[str, pd.DataFrame, Figure]]:

@@ -7,6 +7,8 @@ import pandas as pd
 BEST = 20
 FACTOR_COLUMNS = ["factor", "levels", "explained", "best", "mean_at_best", "worst", "mean_at_worst", "most_diverged",
                   "share_diverged"]  # fmt: skip
+NOT_RUN = -1.0
+"""In place of an accuracy, below all of them: of what is impossible or failed."""
 NOT_FACTORS = frozenset({"cell_id", "training_id", "study", "name"})
 
 
@@ -61,7 +63,8 @@ def factors(runs: pd.DataFrame, measure: str = "test_accuracy") -> pd.DataFrame:
 def tuned(runs: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
     """Of each compared combination the runs at those levels of `factors` that are best on validation.
 
-    By the mean validation accuracy over seeds, where a diverged one counts as 0; the first of equals.
+    By the mean validation accuracy over seeds, where a diverged one counts as 0; the first of equals, and where none
+    was run.
     """
     compared = [name for name in varied(runs) if name not in ("seed", *factors)]
     rank = runs["val_accuracy"].mask(runs["status"] == "diverged", 0.0)
@@ -69,6 +72,7 @@ def tuned(runs: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
     if not names:
         return runs
     means = runs.assign(rank=rank).groupby([*compared, *names], sort=False, dropna=False)["rank"].mean().reset_index()
+    means["rank"] = means["rank"].fillna(NOT_RUN)
     groups = (
         means.groupby(compared, sort=False, dropna=False)["rank"] if compared else means.groupby(lambda _: 0)["rank"]
     )

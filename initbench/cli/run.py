@@ -121,10 +121,12 @@ def _tell_kind(results: Results, form: str) -> None:
 
 
 def _draw(made: list[tuple[str, pd.DataFrame, Figure]], parts: dict[str, Results], folder: Path) -> list[Path]:
-    """The figures that the study asks for; where it asks for none, those that its kind has."""
+    """The figures that the study asks for, and a sweep's; where it asks for none, those that its kind has."""
     from initbench.analysis import report
     from initbench.analysis.figures import save
 
-    if made:
-        return [save(figure, numbers, folder, name) for name, numbers, figure in made]
-    return [path for part, results in parts.items() for path in report.draw_all(results, folder / part)]
+    asked = [save(figure, numbers, folder, name) for name, numbers, figure in made]
+    rest = {
+        part: results for part, results in parts.items() if not made or report.is_sweep(results, report.LARGE_SWEEP)
+    }
+    return asked + [path for part, results in rest.items() for path in report.draw_all(results, folder / part)]

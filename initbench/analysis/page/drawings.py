@@ -46,11 +46,11 @@ def drawn(made: Iterable[Made], prefix: str = "f") -> Iterator[Drawn]:
 
 
 def figures(answer: Answer, parts: dict[str, Results]) -> Iterator[Made]:
-    """All figures that the study asks for; where it asks for none, those that the kinds of its parts have."""
+    """All figures that the study asks for, and a sweep's; where it asks for none, those that its parts' kinds have."""
     for name, numbers in answer.figures.items():
         yield name, numbers, relation.draw(numbers)
-    if not answer.figures:
-        for part, results in parts.items():
+    for part, results in parts.items():
+        if not answer.figures or report.is_sweep(results, report.LARGE_SWEEP):
             for name, numbers, figure in report.figures(results):
                 yield f"{part}_{name}".lstrip("_"), numbers, figure
 
