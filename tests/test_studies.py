@@ -192,6 +192,12 @@ def test_studies_are_listed_with_their_questions_and_outcomes(run, tmp_path):
                  "**Of 4 expectations, each stated before its study ran, 3 held, 1 did not, and 0 are undecided.**",
                  "Not run here: `initbench run studies/other.toml`."):  # fmt: skip
         assert text in told
+    Path("results/other").mkdir(parents=True)
+    Path("results/other/mine.txt").touch()
+    several = run("studies/other.toml", "studies/small.toml", "--index=studies/README.md", "--no-figures")
+    assert several.exit_code == 2
+    assert "Error: other: results/other holds something else than results" in several.output
+    assert "**3 of 4 expectations held" in (folder / "README.md").read_text(encoding="utf-8")
     listed = CliRunner().invoke(main, ["list", "studies", "--format=csv"])
     assert listed.stdout.splitlines()[1:] == ["other,Another?,,0", "small,Does He keep what Xavier loses?,,4"]
 

@@ -47,18 +47,26 @@ def run_command(
     twice, and goes on where it was interrupted.
     """
     from initbench import studies as files
-    from initbench.core.errors import require
+    from initbench.core.errors import InitbenchError, require
     from initbench.kinds import Where
 
     require(out is None or len(studies) == 1, "--out is for one study")
     where = Where(data_root, download, device)
     suffix = "_full" if full else ""
-    outcomes = {}
+    outcomes, failed = {}, 0
     for study in studies:
         folder = out or Path("results") / f"{study.stem}{suffix}"
-        outcomes[study.stem] = _answer(study, full, where, folder, reports / folder.name, figures, form)
+        try:
+            outcomes[study.stem] = _answer(study, full, where, folder, reports / folder.name, figures, form)
+        except InitbenchError as error:
+            if len(studies) == 1:
+                raise
+            click.echo(f"Error: {study.stem}: {error}", err=True)  # the others are answered all the same
+            failed = error.exit_code
     if index:
         write_text(index, files.index(index.parent, outcomes))
+    if failed:
+        raise SystemExit(failed)
     if check and any((found["outcome"] != "held").any() for found in outcomes.values()):
         raise SystemExit(3)
 
