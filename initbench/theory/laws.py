@@ -14,6 +14,7 @@ from initbench.activations import Activation
 from initbench.activations.closed_forms import PiecewiseLinear
 from initbench.core.catalogue import Catalogue
 from initbench.core.records import InputMoments, Promise
+from initbench.core.threads import one_thread
 from initbench.theory import deterministic, finite_width, infinite_width, rows
 from initbench.theory.infinite_width import Stand
 from initbench.theory.moments import GaussianMoments, linearized
@@ -93,6 +94,7 @@ def predict(law: Law, activation: Activation, promises: Sequence[Promise], input
     return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
 
 
+@one_thread()
 def tables(
     laws: Sequence[Law], several: Sequence[tuple[Activation, Sequence[Promise]]], inputs: InputMoments
 ) -> list[list[Table]]:

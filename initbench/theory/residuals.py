@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from initbench.activations import Activation
 from initbench.core.records import InputMoments, Promise
+from initbench.core.threads import one_thread
 from initbench.theory import infinite_width
 from initbench.theory.finite_width import Walk, walked
 from initbench.theory.fluctuation import HELD, Layer
@@ -56,6 +57,7 @@ class Residuals:
     """Of log grad_z_second_moment likewise."""
 
 
+@one_thread()
 def residuals(
     activation: Activation, promises: Sequence[Promise], inputs: InputMoments, z: Real, gradients: Real
 ) -> Residuals:

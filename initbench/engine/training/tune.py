@@ -16,6 +16,7 @@ from typing import TypeVar
 import torch
 
 from initbench.core.cell import Cell
+from initbench.core.threads import one_thread
 from initbench.engine import products, tuning
 from initbench.engine.timing import Stopwatch
 from initbench.engine.training.measures import ROWS
@@ -44,15 +45,11 @@ def tuned(device: torch.device) -> Tuning:
     return tuning.kept(measure) if device.type == "cpu" else ON_A_GPU
 
 
+@one_thread()
 def measure(clock: Clock = time.perf_counter) -> Tuning:
     """The fastest choices, on one thread: stacks are trained beside each other, one a core."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        routines = _routines(clock)
-        return replace(routines, stack=_stack(routines, clock))
-    finally:
-        torch.set_num_threads(threads)
+    routines = _routines(clock)
+    return replace(routines, stack=_stack(routines, clock))
 
 
 def _routines(clock: Clock) -> Tuning:

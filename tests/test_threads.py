@@ -1,0 +1,44 @@
+"""Theory runs on one thread, and leaves torch's threads as it found them."""
+
+import pytest
+import torch
+
+import initbench as ib
+from initbench.core.threads import one_thread
+from initbench.theory import infinite_width
+
+
+@pytest.fixture
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@one_thread()
+def counted_and_failed():
+    assert torch.get_num_threads() == 1
+    raise ZeroDivisionError
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_threads_are_given_back_whatever_happens():
+    with pytest.raises(ZeroDivisionError):
+        counted_and_failed()
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_predictions_are_made_on_one_thread(monkeypatch):
+    seen, moments = [], infinite_width.moments
+
+    def watched(*given):
+        seen.append(torch.get_num_threads())
+        return moments(*given)
+
+    monkeypatch.setattr(infinite_width, "moments", watched)
+    ib.predict(init="he", activation="relu", depth=2, width=8)
+    assert seen
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == 3
