@@ -34,7 +34,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from initbench.analysis.expectations import HELD, NOT_HELD, UNDECIDED, Expectation, markdown, outcomes, verdict
@@ -44,9 +43,9 @@ from initbench.analysis.measures import MEASURES
 from initbench.analysis.observations import chosen, observations
 from initbench.analysis.results import Results
 from initbench.core.catalogue import did_you_mean, require_known
-from initbench.core.errors import UsageError
+from initbench.core.errors import UsageError, complaint
 from initbench.core.files import read_toml
-from initbench.grid.factors import SPECS
+from initbench.grid.factors import SPECS, as_stored
 from initbench.kinds import Options, Where, Work, work_of
 
 
@@ -77,12 +76,12 @@ class Inquiry(BaseModel):
         """A row per expectation (`analysis.expectations.outcomes`)."""
         return outcomes(self.expect, lambda part, measure, table: _observed(parts[part], measure.spec, table))
 
-    def figures(self, parts: Mapping[str, Results]) -> list[tuple[str, pd.DataFrame, Figure]]:
-        """Name, numbers and figure of all that the file asks to be drawn."""
-        drawn = []
+    def figures(self, parts: Mapping[str, Results]) -> dict[str, pd.DataFrame]:
+        """Name and numbers of all that the file asks to be drawn (`analysis.figures.relation`)."""
+        drawn = {}
         for drawing in self.figure:
-            numbers = _drawn(drawing.model_copy(update={"title": drawing.title or self.question}), parts)
-            drawn.append((drawing.name, numbers, relation.draw(numbers)))
+            titled = drawing.model_copy(update={"title": drawing.title or self.question})
+            drawn[drawing.name] = _drawn(titled, parts)
         return drawn
 
 
@@ -103,8 +102,7 @@ def read(path: Path, full: bool = False) -> Inquiry:
         expect = [expectation.model_copy(update=_canonical(expectation)) for expectation in inquiry.expect]
         _require_parts(inquiry, parts)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise UsageError(f"{path}: {complaint(error)}") from None
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
     return inquiry.model_copy(update={"parts": parts, "expect": expect})
@@ -143,15 +141,9 @@ def _put(changes: Options, upon: Options) -> Options:
 
 def _canonical(expectation: Expectation) -> dict[str, Any]:
     def canonical(levels: Options | None) -> Options | None:
-        return levels and {name: _as_stored(name, level) for name, level in levels.items()}
+        return levels and {name: as_stored(name, level) for name, level in levels.items()}
 
     return {"where": canonical(expectation.where) or {}, "versus": canonical(expectation.versus)}
-
-
-def _as_stored(factor: str, level: Any) -> Any:
-    if isinstance(level, list):
-        return [_as_stored(factor, one) for one in level]
-    return SPECS[factor].canonical(level) if factor in SPECS else level
 
 
 @lru_cache(maxsize=32)  # one is asked for by many expectations, and of a sweep it takes seconds
@@ -167,7 +159,7 @@ def _observed(results: Results, measure: str, table: str = "", law: str = "") ->
 
 def _drawn(drawing: Drawing, parts: Mapping[str, Results]) -> pd.DataFrame:
     measure = MEASURES.make(drawing.measure)
-    where = {name: _as_stored(name, level) for name, level in drawing.where.items()}
+    where = {name: as_stored(name, level) for name, level in drawing.where.items()}
     frames = []
     for part in _several(drawing.part):
         for law in ("", drawing.law) if drawing.law else ("",):
@@ -186,7 +178,7 @@ def _line(drawing: Drawing, parts: Mapping[str, Results]) -> pd.DataFrame | None
     table = parts[over.part].table(over.table)
     asked = [name for name in (over.x, over.y, over.hue) if name]
     require_known(asked, table.columns, f"column of figure {drawing.name}'s line:")
-    table = chosen(table, {name: _as_stored(name, level) for name, level in over.where.items()})
+    table = chosen(table, {name: as_stored(name, level) for name, level in over.where.items()})
     hue = table[over.hue] if over.hue else ""
     return pd.DataFrame({"x": table[over.x], "y": table[over.y] * over.times, "hue": hue})
 
@@ -200,7 +192,7 @@ def report(inquiry: Inquiry, path: Path, parts: Mapping[str, Results], found: pd
     lines = [f"# {inquiry.question}", ""]
     if len(found):
         lines += [f"**{verdict(found)}.**", "", markdown(found), ""]
-    lines += [f"![{figure.stem}]({figure.name})" for figure in drawn if figure.parent == drawn[0].parent]
+    lines += [f"![{figure.stem}]({figure.name})" for figure in drawn]
     lines += ["", "Caveats:", "", *(f"- {caveat}" for caveat in inquiry.caveats)]
     lines += [f"- {name or path.stem}: {_fixed(results)}" for name, results in parts.items()]
     source = f"Source: {inquiry.source}. " if inquiry.source else ""

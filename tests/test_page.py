@@ -197,7 +197,8 @@ def test_names_are_text_wherever_they_stand(tmp_path):
     init = [made.HOSTILE, "</script><b>he"]
     folder = made.training(tmp_path / "hostile", **{**made.FEW, "init": init, "lr": [0.1]})
     claims = pd.DataFrame({"claim": [made.HOSTILE], "outcome": "held", "estimate": 1.0, "low": 0.5, "high": 1.5,
-                           "bound": "above 0", "published": made.HOSTILE, "n": 3, "measure": "m", "method": "m",
+                           "bound": "above 0", "least": 0.0, "most": np.inf,
+                           "published": made.HOSTILE, "n": 3, "measure": "m", "method": "m",
                            "explained": "", "differs": made.HOSTILE})  # fmt: skip
     answer = Answer("hostile", made.HOSTILE, made.HOSTILE, (made.HOSTILE,), claims, text=f"question = '{made.HOSTILE}'")
     keep(answer, folder, {"": Results(folder)})

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from initbench.analysis.measures import MEASURES, Measure
-from initbench.analysis.observations import chosen, factors_of, per_seed
+from initbench.analysis.observations import chosen, factors_of, paired, per_seed
 from initbench.analysis.statistics import LOG, SHARE, SPREAD, Interval, interval
 from initbench.core.errors import UsageError
 
@@ -71,8 +71,8 @@ class Expectation(BaseModel):
         return f"below {high:g}" if math.isinf(low) else f"{low:g} to {high:g}"
 
 
-COLUMNS = ("claim", "outcome", "estimate", "low", "high", "bound", "published", "n", "measure", "method", "explained",
-           "differs")  # fmt: skip
+COLUMNS = ("claim", "outcome", "estimate", "low", "high", "bound", "least", "most", "published", "n", "measure",
+           "method", "explained", "differs")  # fmt: skip
 
 
 def outcomes(expected: Sequence[Expectation], observe: Observe) -> pd.DataFrame:
@@ -85,7 +85,8 @@ def outcomes(expected: Sequence[Expectation], observe: Observe) -> pd.DataFrame:
         measure = MEASURES.make(expectation.measure)
         found = interval(_numbers(expectation, measure, observe), measure.scale)
         rows.append({"claim": expectation.claim, "outcome": outcome(found, expectation.bounds), **vars(found),
-                     "bound": expectation.bound, "published": str(expectation.published),
+                     "bound": expectation.bound, "least": expectation.bounds[0], "most": expectation.bounds[1],
+                     "published": str(expectation.published),
                      "measure": _told(expectation), "method": measure.scale.method,
                      "explained": expectation.explained, "differs": expectation.differs})  # fmt: skip
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -117,7 +118,7 @@ def _numbers(expectation: Expectation, measure: Measure, observe: Observe) -> Re
     if expectation.versus is not None:
         versus = dict(expectation.versus)
         other = of(versus.pop("part", expectation.part), {**expectation.where, **versus})
-        found = _paired(found, other, measure, [*expectation.versus])
+        found = paired(found, other, measure.scale == LOG, [*expectation.versus])
     if expectation.against:
         return _slopes(found, expectation.against, measure.scale == LOG)
     if measure.scale in (SHARE, SPREAD):
@@ -125,14 +126,6 @@ def _numbers(expectation: Expectation, measure: Measure, observe: Observe) -> Re
             raise UsageError(f"'{expectation.claim}': {measure.spec} needs one network a seed; say which in where")
         return found["value"].to_numpy(float)
     return per_seed(found, measure.scale == LOG).to_numpy(float)
-
-
-def _paired(found: pd.DataFrame, other: pd.DataFrame, measure: Measure, differ: Sequence[str]) -> pd.DataFrame:
-    """Differences, or ratios, between networks that agree in every other factor and the seed."""
-    keys = [name for name in factors_of(found, differ) if name in other]
-    pairs = found.merge(other, on=[*keys, "seed"], suffixes=("", "_other"))
-    value = pairs["value"] / pairs["value_other"] if measure.scale == LOG else pairs["value"] - pairs["value_other"]
-    return pairs.assign(value=value)[[*keys, "seed", "value"]]
 
 
 def _slopes(found: pd.DataFrame, against: str, log: bool) -> Real:

@@ -59,12 +59,25 @@ def chosen(found: pd.DataFrame, where: Mapping[str, object]) -> pd.DataFrame:
     return found
 
 
+def paired(found: pd.DataFrame, other: pd.DataFrame, log: bool, differ: Sequence[str]) -> pd.DataFrame:
+    """`found` less, or if `log` over, what in `other` agrees with it in the seed and in all factors but `differ`."""
+    keys = [name for name in factors_of(found, differ) if name in other]
+    pairs = found.merge(other[[*keys, "seed", "value"]], on=[*keys, "seed"], suffixes=("", "_other"))
+    value, baseline = pairs["value"], pairs.pop("value_other")
+    return pairs.assign(value=value / baseline if log else value - baseline)
+
+
 def per_seed(found: pd.DataFrame, log: bool) -> pd.Series:
     """The mean over all factors but the seed: geometric, if `log`."""
     with np.errstate(divide="ignore", invalid="ignore"):
         values = np.log(found["value"]) if log else found["value"]
     means = pd.Series(values).groupby(found["seed"]).agg(lambda group: group.mean(skipna=False))
     return means.map(np.exp) if log else means
+
+
+def are_numbers(levels: pd.Series) -> bool:
+    """Whether the levels of a factor are numbers, of which true and false are none."""
+    return pd.api.types.is_numeric_dtype(levels) and not pd.api.types.is_bool_dtype(levels)
 
 
 def factors_of(found: pd.DataFrame, but: Sequence[str] = ()) -> list[str]:

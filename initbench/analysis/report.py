@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -18,7 +17,6 @@ from initbench.analysis.figures import (
     growth_heatmap,
     histograms,
     parallel_coordinates,
-    save,
 )
 from initbench.analysis.growth import DIRECTIONS
 from initbench.analysis.results import Results
@@ -31,11 +29,6 @@ LARGE_SWEEP = 5
 """And from which on they are drawn beside the figures that a study file asks for."""
 MOST_HISTOGRAMS = 4
 """Activations that get a figure of histograms, the study's first: a study of one activation has it in any case."""
-
-
-def draw_all(results: Results, folder: Path) -> list[Path]:
-    """Draw every figure of `results` into `folder`, each with the CSV of its numbers; the images' paths."""
-    return [save(figure, summary, folder, name) for name, summary, figure in figures(results)]
 
 
 def figures(results: Results) -> Iterator[tuple[str, pd.DataFrame, Figure]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 BEST = 20
 FACTOR_COLUMNS = ["factor", "levels", "explained", "best", "mean_at_best", "worst", "mean_at_worst", "most_diverged",
                   "share_diverged"]  # fmt: skip
+ACCURACIES = ("train_accuracy", "val_accuracy", "test_accuracy")
 NOT_RUN = -1.0
 """In place of an accuracy, below all of them: of what is impossible or failed."""
 NOT_FACTORS = frozenset({"cell_id", "training_id", "study", "name"})
@@ -19,7 +22,7 @@ def best(runs: pd.DataFrame, most: int = BEST) -> pd.DataFrame:
     """
     keys = ["name", *[name for name in varied(runs) if name not in ("seed", *_named(runs))]]
     lost = {"diverged": runs["status"] == "diverged", "not_run": runs["status"].isin(["failed", "impossible"])}
-    rank = runs["val_accuracy"].mask(runs["status"] == "diverged", 0.0)
+    rank = with_lost(runs)["val_accuracy"]
     table = runs.assign(rank=rank, **lost).groupby(keys, sort=False, dropna=False)
     means = table.agg(
         rank=("rank", "mean"),
@@ -39,22 +42,19 @@ def best(runs: pd.DataFrame, most: int = BEST) -> pd.DataFrame:
 def factors(runs: pd.DataFrame, measure: str = "test_accuracy") -> pd.DataFrame:
     """A row per factor that varies: the share of the variance of `measure` that its levels' means explain.
 
-    eta² = sum over levels of n (mean - grand mean)² / total sum of squares: each factor alone, its interactions not
-    counted. Diverged runs have no accuracy and are not in it; their share by level is told beside.
+    Each factor alone (`eta_squared`), its interactions not counted. Diverged runs have no accuracy and are not in it;
+    their share by level is told beside.
     """
     done, ran = runs[runs["status"] == "finished"], runs[runs["status"].isin(["finished", "diverged"])]
-    total = ((done[measure] - done[measure].mean()) ** 2).sum()
-    differ = done[measure].max() > done[measure].min()
     rows = []
     for name in varied(runs):
-        means = done.groupby(name)[measure].agg(["mean", "size"])
+        means = done.groupby(name)[measure].mean()
         lost = (ran["status"] == "diverged").groupby(ran[name]).mean()
-        between = (means["size"] * (means["mean"] - done[measure].mean()) ** 2).sum()
         if means.empty:
             continue
         worst = lost.idxmax() if lost.any() else ""
-        told = (name, len(lost), between / total if differ else 0.0, means["mean"].idxmax(), means["mean"].max(),
-                means["mean"].idxmin(), means["mean"].min(), worst, lost.max())  # fmt: skip
+        told = (name, len(lost), eta_squared(done[measure], [done[name]]), means.idxmax(), means.max(),
+                means.idxmin(), means.min(), worst, lost.max())  # fmt: skip
         rows.append(dict(zip(FACTOR_COLUMNS, told, strict=True)))
     table = pd.DataFrame(rows, columns=FACTOR_COLUMNS).astype(dict.fromkeys(("best", "worst", "most_diverged"), str))
     return table.sort_values("explained", ascending=False, ignore_index=True)
@@ -66,18 +66,35 @@ def tuned(runs: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
     By the mean validation accuracy over seeds, where a diverged one counts as 0; the first of equals, and where none
     was run.
     """
-    compared = [name for name in varied(runs) if name not in ("seed", *factors)]
-    rank = runs["val_accuracy"].mask(runs["status"] == "diverged", 0.0)
     names = [name for name in factors if len(runs[name].unique()) > 1]
     if not names:
         return runs
-    means = runs.assign(rank=rank).groupby([*compared, *names], sort=False, dropna=False)["rank"].mean().reset_index()
-    means["rank"] = means["rank"].fillna(NOT_RUN)
-    groups = (
-        means.groupby(compared, sort=False, dropna=False)["rank"] if compared else means.groupby(lambda _: 0)["rank"]
-    )
-    best = means.loc[groups.idxmax(), [*compared, *names]]
-    return runs.merge(best, on=[*compared, *names])
+    compared = [name for name in varied(runs) if name not in ("seed", *factors)]
+    return runs.merge(best_levels(with_lost(runs), compared, names, "val_accuracy"), on=[*compared, *names])
+
+
+def best_levels(frame: pd.DataFrame, compared: list[str], names: list[str], by: str) -> pd.DataFrame:
+    """A row per combination of `compared`: the levels of `names` with the highest mean of `by`, the first of equals."""
+    means = frame.groupby([*compared, *names], sort=False, dropna=False)[by].mean().fillna(NOT_RUN).reset_index()
+    groups = means.groupby(compared or (lambda _: 0), sort=False, dropna=False)[by]
+    return means.loc[groups.idxmax(), [*compared, *names]]
+
+
+def with_lost(runs: pd.DataFrame) -> pd.DataFrame:
+    """`runs`, in which the accuracies of those that diverged are 0."""
+    lost = runs["status"] == "diverged"
+    return runs.assign(**{name: runs[name].mask(lost, 0.0) for name in ACCURACIES if name in runs})
+
+
+def eta_squared(values: pd.Series, groups: Sequence[pd.Series]) -> float:
+    """The share of the variance of `values` that lies between the means of groups: 0 where nothing varies.
+
+    sum over groups of n (mean - grand mean)² / total sum of squares.
+    """
+    if values.max() == values.min():
+        return 0.0
+    means = values.groupby(list(groups), dropna=False).transform("mean")
+    return float(((means - values.mean()) ** 2).sum() / ((values - values.mean()) ** 2).sum())
 
 
 def counts(runs: pd.DataFrame) -> str:

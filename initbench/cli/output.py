@@ -42,7 +42,7 @@ def echo(frame: pd.DataFrame, form: str, pager: bool = False) -> None:
 def echo_paths(drawn: Iterable[Path]) -> None:
     """What was written to be looked at."""
     for path in drawn:
-        click.echo(f"{'Report' if path.suffix == '.html' else 'Figure'}:  {path}")
+        click.echo(f"{'Report' if path.stem == 'report' else 'Figure'}:  {path}")
 
 
 def as_text(frame: pd.DataFrame) -> str:

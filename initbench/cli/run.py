@@ -12,7 +12,6 @@ from initbench.core.files import require_writable, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from initbench.analysis.results import Results
     from initbench.kinds import Where
@@ -94,21 +93,15 @@ def _answer(study: Path, full: bool, where: Where, out: Path, reports: Path, fig
         output.echo(expectations.shown(found) if form == "table" else found, form)
     reports.mkdir(parents=True, exist_ok=True)
     write_text(reports / "expectations.csv", found.to_csv(index=False))
-    made = inquiry.figures(parts) if figures else []
-    drawn = _draw(made, parts, reports) if figures else []
-    write_text(reports / "report.md", studies.report(inquiry, study, parts, found, drawn))
     asked = {name: getattr(inquiry, name) for name in ("question", "source", "caveats")}
-    numbers = {name: summary for name, summary, _ in made}
-    text = study.read_text(encoding="utf-8")
-    page.keep(page.Answer(study.stem, **asked, outcomes=found, figures=numbers, text=text, full=full), out, parts)
-    if figures:
-        write_text(reports / "report.html", page.html(out))
+    drawings, text = inquiry.figures(parts) if figures else {}, study.read_text(encoding="utf-8")
+    page.keep(page.Answer(study.stem, **asked, outcomes=found, figures=drawings, text=text, full=full), out, parts)
+    drawn = page.write_all(out, reports) if figures else []
+    write_text(reports / "report.md", studies.report(inquiry, study, parts, found, drawn[1:]))
     if form == "table":
         click.echo(f"{expectations.verdict(found)}\n" if len(found) else "", nl=False)
         click.echo(f"Tables:  {out}/")
-        click.echo(f"Report:  {reports / ('report.html' if figures else 'report.md')}")
-        for path in drawn:
-            click.echo(f"Figure:  {path}")
+        output.echo_paths(drawn or [reports / "report.md"])
     return found
 
 
@@ -126,15 +119,3 @@ def _tell_kind(results: Results, form: str) -> None:
         output.echo(calibration.summary(results.table("alarms")), form)
     else:
         output.echo(results.table(f"{results.study['kind']}s"), form)
-
-
-def _draw(made: list[tuple[str, pd.DataFrame, Figure]], parts: dict[str, Results], folder: Path) -> list[Path]:
-    """The figures that the study asks for, and a sweep's; where it asks for none, those that its kind has."""
-    from initbench.analysis import report
-    from initbench.analysis.figures import save
-
-    asked = [save(figure, numbers, folder, name) for name, numbers, figure in made]
-    rest = {
-        part: results for part, results in parts.items() if not made or report.is_sweep(results, report.LARGE_SWEEP)
-    }
-    return asked + [path for part, results in rest.items() for path in report.draw_all(results, folder / part)]

@@ -76,7 +76,7 @@ def train_grid_command(
         run_training(job, out, profile=watch, progress=count)
     results = Results(out)
     runs = results.runs
-    drawn = page.write_all(results, drawn_into) if figures else []
+    drawn = page.write_all(out, drawn_into) if figures else []
     tell_runs(runs, form)
     if form != "table":
         return

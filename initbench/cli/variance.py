@@ -69,7 +69,7 @@ def variance_command(
         click.echo(f"The results of another study in {out} were replaced.", err=True)
     results = Results(out)
     output.echo(verdicts.summary(results.verdicts), form)
-    drawn = page.write_all(results, drawn_into) if figures else []
+    drawn = page.write_all(out, drawn_into) if figures else []
     if form == "table":
         click.echo(f"Tables:  {out}/ (layers, predictions, residuals, verdicts, histograms)")
         output.echo_paths(drawn)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class InitbenchError(Exception):
     """A message for the user: what was given, what is accepted, what to try."""
@@ -23,6 +25,12 @@ class WorkError(InitbenchError, RuntimeError):
 
 class DamagedError(WorkError):
     """A file's content is not what was written."""
+
+
+def complaint(error: Any) -> str:
+    """The first thing that pydantic's `ValidationError` says, in one line: where, and what."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def require(condition: bool, message: str) -> None:

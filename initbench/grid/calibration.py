@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from initbench.core.errors import UsageError
+from initbench.core.errors import UsageError, complaint
 from initbench.engine import device as devices
 from initbench.grid import provenance
 from initbench.grid.plan import plan
@@ -76,8 +76,7 @@ def calibration_of(options: dict[str, Any]) -> Calibration:
     try:
         study = Calibration(kind="calibration", **options)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise UsageError(complaint(error)) from None
     for case in study.cases:
         if case.drawn is not None and len(case.init) != 1:
             raise UsageError(f"{case.label}: one initializer can be promised where another is drawn")

@@ -72,6 +72,13 @@ def _types() -> dict[str, TypeAdapter]:
     return own | {entry.name: TypeAdapter(Strength) for entry in REGULARIZERS}
 
 
+def as_stored(factor: str, level: Any) -> Any:
+    """A level, or a list of them, as tables have it: `xavier` is `xavier_normal` there."""
+    if isinstance(level, list):
+        return [as_stored(factor, one) for one in level]
+    return SPECS[factor].canonical(level) if factor in SPECS else level
+
+
 def level_of(cell: Cell, name: str) -> Any:
     """The cell's level of a factor, named by the study or not."""
     return cell.strength(name) if name in REGULARIZERS else getattr(cell, name)

@@ -21,7 +21,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from initbench import reference
 from initbench.core.cell import Cell
-from initbench.core.errors import UsageError, WorkError, require
+from initbench.core.errors import UsageError, WorkError, complaint, require
 from initbench.datasets import DATASETS, Data
 from initbench.engine import device as devices
 from initbench.grid.at_once import computed
@@ -76,8 +76,7 @@ def _asked(options: dict[str, Any]) -> tuple[Study, View]:
     try:
         view = View(**{name: value for name, value in options.items() if name in View.model_fields})
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{first['loc'][0]}: {first['msg']}") from None
+        raise UsageError(complaint(error)) from None
     study = Study(**{name: value for name, value in options.items() if name not in View.model_fields})
     require(not study.tune, "a landscape has nothing to choose by: compare or fix what is tuned")
     return study, view

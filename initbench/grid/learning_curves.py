@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from initbench.activations import ACTIVATIONS
-from initbench.core.errors import UsageError, require
+from initbench.core.errors import UsageError, complaint, require
 from initbench.core.records import Network
 from initbench.datasets import DATASETS, Data
 from initbench.grid.at_once import computed
@@ -51,8 +51,7 @@ def curve_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[Path
     try:
         study = LearningCurves(**options)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise UsageError(complaint(error)) from None
     require(len(study.lr) == len(study.depth), "lr: give one for each depth")
     require(min(study.depth) >= 0 and study.steps > 0 and study.record_every > 0, "depth, steps: a number of them")
     data = DATASETS.make(study.dataset).load(where["data_root"], where["download"])

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from initbench.analysis import report, verdicts
+from initbench.analysis.figures import save
 from initbench.analysis.results import load
 from initbench.core.cell import Cell
 from initbench.engine.signals import subnormals_flushed
@@ -149,7 +150,8 @@ def test_report(beside, tmp_path):
 
     def draw():
         for name in ("variance", "sweep"):
-            assert report.draw_all(load(tmp_path / name), tmp_path / "figures" / name)
+            for figure, numbers, drawn in report.figures(load(tmp_path / name)):
+                save(drawn, numbers, tmp_path / "figures" / name, figure)
 
     beside(draw, lambda: yardsticks.figures(tmp_path / "plain"), turns=5)
 

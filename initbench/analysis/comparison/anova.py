@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
 import pandas as pd
 
 from initbench.analysis.comparison.scores import Scores
+from initbench.analysis.training import eta_squared
 
 COLUMNS = ("factor", "and", "explained", "levels", "n", "method", "assumes")
 
@@ -15,10 +15,10 @@ COLUMNS = ("factor", "and", "explained", "levels", "n", "method", "assumes")
 def explained(scores: Scores) -> pd.DataFrame:
     """A row per factor and per pair, largest first: the share of the variance over all networks that it explains.
 
-    Main effect: eta² = sum over levels of n (mean - grand mean)² / total; of a pair: the same of the means of both
-    together, less the two main effects (functional analysis of variance, Hoeffding 1948; Hutter et al. 2014). Networks
-    without a number are left out and lessen ``n``. The shares of all factors, pairs and higher orders add up to 1 in a
-    full grid; where cells are missing a pair's share may be negative and the sum is only near it.
+    Main effect: eta² (`training.eta_squared`); of a pair: the same of the means of both together, less the two main
+    effects (functional analysis of variance, Hoeffding 1948; Hutter et al. 2014). Networks without a number are left
+    out and lessen ``n``. The shares of all factors, pairs and higher orders add up to 1 in a full grid; where cells are
+    missing a pair's share may be negative and the sum is only near it.
     """
     frame = scores.frame.dropna(subset="value")
     factors = [scores.by, *scores.settings, *scores.tune, "seed"]
@@ -34,9 +34,4 @@ def explained(scores: Scores) -> pd.DataFrame:
 
 
 def _eta(frame: pd.DataFrame, factors: list[str]) -> float:
-    value = frame["value"]
-    total = float(((value - value.mean()) ** 2).sum())
-    if np.ptp(value) == 0:
-        return 0.0
-    means = frame.groupby(factors, dropna=False)["value"].transform("mean")
-    return float(((means - value.mean()) ** 2).sum()) / total
+    return eta_squared(frame["value"], [frame[name] for name in factors])

@@ -13,7 +13,7 @@ from initbench.analysis.measures import MEASURES, Measure
 from initbench.analysis.observations import chosen, factors_of, observations
 from initbench.analysis.results import Results
 from initbench.analysis.statistics import LOG
-from initbench.analysis.training import NOT_RUN
+from initbench.analysis.training import best_levels
 from initbench.core.catalogue import did_you_mean
 from initbench.core.errors import UsageError
 
@@ -54,9 +54,7 @@ class Scores:
         if not self.tune:
             return self
         cell = [self.by, *self.settings]
-        means = self.frame.groupby([*cell, *self.tune], sort=False, dropna=False)["val"].mean().reset_index()
-        means["val"] = means["val"].fillna(NOT_RUN)
-        best = means.loc[means.groupby(cell, sort=False, dropna=False)["val"].idxmax(), [*cell, *self.tune]]
+        best = best_levels(self.frame, cell, [*self.tune], "val")
         kept = self.frame.merge(best, on=[*cell, *self.tune]).drop(columns=[*self.tune, "val"])
         return Scores(kept, self.by, self.metric, self.ratio)
 

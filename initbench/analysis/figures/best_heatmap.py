@@ -30,11 +30,13 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     """
     ran = runs[runs["status"].isin(["finished", "diverged"])]
     others = [name for name in training.varied(ran) if name not in (*PAIRING, "seed")]
-    best = training.tuned(ran, others)
-    lost = best["status"] == "diverged"
-    told = {name: best[name].mask(lost, 0.0) for name in ("val_accuracy", "test_accuracy")}
-    table = best.assign(**told, diverged=lost).groupby(PAIRING, sort=False)
-    means = table[list(told)].mean().assign(seeds=table["seed"].nunique(), diverged=table["diverged"].sum())
+    best = training.with_lost(training.tuned(ran, others))
+    table = best.assign(diverged=best["status"] == "diverged").groupby(PAIRING, sort=False)
+    means = (
+        table[["val_accuracy", "test_accuracy"]]
+        .mean()
+        .assign(seeds=table["seed"].nunique(), diverged=table["diverged"].sum())
+    )
     return table[others].first().join(means).reset_index()
 
 

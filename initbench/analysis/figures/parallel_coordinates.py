@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from initbench.analysis import training
 from initbench.analysis.figures import style
+from initbench.analysis.observations import are_numbers
 
 Real = NDArray[np.float64]
 
@@ -34,10 +35,11 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     """
     ran = runs[runs["status"].isin(["finished", "diverged"])]
     factors = [name for name in training.factors(ran)["factor"] if name != "seed"]
-    lost = ran["status"] == "diverged"
-    told = {name: ran[name].mask(lost, 0.0) for name in (MEASURE, "val_accuracy")}
-    table = ran.assign(**told, diverged=lost).groupby(factors, sort=False, dropna=False)
-    means = table[list(told)].mean().assign(seeds=table["seed"].nunique(), diverged=table["diverged"].sum())
+    told = training.with_lost(ran).assign(diverged=ran["status"] == "diverged")
+    table = told.groupby(factors, sort=False, dropna=False)
+    means = (
+        table[[MEASURE, "val_accuracy"]].mean().assign(seeds=table["seed"].nunique(), diverged=table["diverged"].sum())
+    )
     rank = means["val_accuracy"].rank(ascending=False, method="first").astype(int)
     return means.assign(rank=rank).reset_index().sort_values(MEASURE, kind="stable", ignore_index=True)
 
@@ -76,8 +78,7 @@ def _axis(axes: Axes, place: int, summary: pd.DataFrame, factor: str) -> Real:
     """An axis with its levels, numbers by size and words by mean accuracy; where each configuration crosses it."""
     values = summary[factor]
     means = summary.groupby(factor)[MEASURE].mean()
-    numbers = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-    levels = list(means.sort_index().index if numbers else means.sort_values(kind="stable").index)
+    levels = list(means.sort_index().index if are_numbers(values) else means.sort_values(kind="stable").index)
     room = 1 / len(levels)
     for number, level in enumerate(levels):
         foot = (number + (1 - BAND) / 2) * room

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from initbench.analysis.figures import style
 from initbench.analysis.measures import Measure
-from initbench.analysis.observations import PLACES, chosen, factors_of, per_seed
+from initbench.analysis.observations import PLACES, are_numbers, chosen, paired, per_seed
 from initbench.analysis.statistics import LOG, SHARE, SPREAD, Scale, interval
 from initbench.core.catalogue import require_known
 from initbench.core.errors import UsageError
@@ -89,7 +89,7 @@ def summary(found: pd.DataFrame, drawing: Drawing, measure: Measure, line: pd.Da
     """
     named = {"panel": drawing.panel, "hue": drawing.hue, "x": drawing.x, "y": drawing.y}
     if drawing.versus:
-        found = _paired(found, drawing.versus, measure.scale)
+        found = _less(found, drawing.versus, measure.scale)
     if drawing.predicted:
         found = found.assign(source=found["source"].mask(found["part"] == drawing.predicted, drawing.predicted))
     keys = found.assign(**{key: found[name] if name else "" for key, name in named.items()})
@@ -118,15 +118,12 @@ def summary(found: pd.DataFrame, drawing: Drawing, measure: Measure, line: pd.Da
     return table.assign(**names, measure=label, scale=measure.scale.name, title=drawing.title)
 
 
-def _paired(found: pd.DataFrame, versus: dict[str, Any], scale: Scale) -> pd.DataFrame:
+def _less(found: pd.DataFrame, versus: dict[str, Any], scale: Scale) -> pd.DataFrame:
     """Each network's difference from the one at `versus`, or ratio, that is like it in all else and the seed."""
     if scale in (SHARE, SPREAD):
         raise UsageError("a share, or a spread, is of all seeds together: versus is not for it")
-    others = chosen(found, versus)[[*factors_of(found, [*versus]), "seed", "value"]]
-    rest = found.drop(chosen(found, versus).index)
-    pairs = rest.merge(others, on=list(others.columns[:-1]), suffixes=("", "_other"))
-    value, other = pairs["value"], pairs.pop("value_other")
-    return pairs.assign(value=value / other if scale == LOG else value - other)
+    others = chosen(found, versus)
+    return paired(found.drop(others.index), others, scale == LOG, [*versus])
 
 
 @style.styled
@@ -158,7 +155,7 @@ def draw(summary: pd.DataFrame) -> Figure:
 
 def _lines(axes: Axes, rows: pd.DataFrame) -> None:
     looks = style.looks(map(str, rows["hue"]))
-    words = not _are_numbers(rows["x"])
+    words = not are_numbers(rows["x"])
     places = iter(np.linspace(-0.25, 0.25, len(looks)) if len(looks) > 1 else [0.0])  # beside each other
     rows = rows.assign(x=_placed(axes, rows["x"], counted=rows["x_name"].iloc[0] in PLACES))
     for hue, of_hue in rows.groupby("hue", sort=False):
@@ -196,7 +193,7 @@ def _placed(axes: Axes, levels: pd.Series, counted: bool) -> pd.Series:
 
     Layers and steps, which are `counted`, stand evenly: what grows by a factor in each is then straight.
     """
-    if _are_numbers(levels):
+    if are_numbers(levels):
         if not counted and levels.min() > 0 and np.log10(levels.max() / levels.min()) > DECADES:
             axes.set_xscale("log")
             _labelled(axes, sorted(set(levels)))
@@ -223,17 +220,13 @@ def _labelled(axes: Axes, levels: list[float]) -> None:
 def _width(summary: pd.DataFrame, columns: int) -> float:
     """Of the page, in inches: one panel gets what its words need to stand beside each other, as far as a page goes."""
     levels = summary.loc[summary["source"] == MEASURED, "x"]
-    words = columns == 1 and not _are_numbers(levels)
+    words = columns == 1 and not are_numbers(levels)
     needed = BESIDE + _letters(levels.unique()) / LETTERS + 0.1 if words else 0.0
     return max(4.2 * columns + BESIDE, 7.0, min(needed, WIDEST))
 
 
 def _letters(names: Iterable[object]) -> int:
     return sum(len(str(name)) for name in names)
-
-
-def _are_numbers(levels: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(levels) and not pd.api.types.is_bool_dtype(levels)
 
 
 def _map(axes: Axes, rows: pd.DataFrame) -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from initbench.analysis import report
 from initbench.analysis.figures import save
 from initbench.analysis.page import caveats, content, findings, provenance, words
 from initbench.analysis.page.answers import Answer, keep, opened
@@ -78,12 +77,15 @@ def html(*folders: str | Path, title: str = "", made: Iterable[Made] = ()) -> st
     )  # fmt: skip
 
 
-def write_all(results: Results, folder: Path) -> list[Path]:
-    """Write the figures of `results`, each with its CSV, and ``report.html`` with all; the paths, the page's first."""
-    made = list(report.figures(results))
+def write_all(out: Path, folder: Path) -> list[Path]:
+    """Write into `folder` the figures of the results in `out`, each with its CSV, and ``report.html`` with all of them.
+
+    Each is drawn once. The paths, the page's first.
+    """
+    made = list(figures(*opened(out)))
     images = [save(figure, summary, folder, name) for name, summary, figure in made]
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "report.html", html(results.folder, made=made))
+    write_text(folder / "report.html", html(out, made=made))
     return [folder / "report.html", *images]
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from initbench.analysis.observations import are_numbers
+
 MOST = 8
 """Things named one by one; of more, the ends are named."""
 Tell = Callable[[pd.DataFrame], str]
@@ -157,7 +159,7 @@ def _any(summary: pd.DataFrame) -> str:
     """The columns and what they hold."""
     told = []
     for name, values in summary.items():
-        if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        if are_numbers(values):
             known = values[np.isfinite(values.to_numpy(float))]
             told += [f"{name} {_number(known.min())} to {_number(known.max())}"] if len(known) else []
         elif 1 < values.nunique() <= MOST:

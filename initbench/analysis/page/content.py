@@ -52,10 +52,15 @@ def _propagation(parts: Parts, place: str) -> list[Content]:
     return [grid(place, "Predictions beside measurements", frame, first, note=note)]
 
 
+def half_width(verdicts: pd.DataFrame) -> pd.Series:
+    """Of the interval of each growth, by Student's t; missing with one seed."""
+    seeds = verdicts["seeds"]
+    return stats.t.ppf((1 + CONFIDENCE) / 2, (seeds - 1).where(seeds > 1)) * verdicts["measured_growth_se"]
+
+
 def _with_interval(verdicts: pd.DataFrame) -> pd.DataFrame:
     """Growths as factors per layer: 0.5 halves the signal at each."""
-    seeds = verdicts["seeds"].clip(lower=1)
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, (seeds - 1).where(seeds > 1)) * verdicts["measured_growth_se"]
+    half = half_width(verdicts)
     growth = verdicts["measured_growth"].astype(float)
     with np.errstate(over="ignore"):
         return verdicts.assign(measured=10**growth, low=10 ** (growth - half), high=10 ** (growth + half),

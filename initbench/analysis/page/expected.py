@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,6 @@ from initbench.analysis.page import words
 MARKS = {"good": "✓", "bad": "✗", "mild": "?"}
 ROOM = 0.35
 """Of the drawing's width beyond the interval and the bound."""
-_BOUND = re.compile(r"(?P<word>above|below) (?P<one>\S+)|(?P<low>\S+) to (?P<high>\S+)")
 
 
 @dataclass(frozen=True)
@@ -53,19 +51,8 @@ def _outcome(row: dict[Any, Any]) -> Outcome:
         claim=row["claim"], outcome=row["outcome"], tone=tone, mark=MARKS.get(tone, ""),
         estimate=words.number(row["estimate"]), interval=f"{words.number(ends[0])} to {words.number(ends[1])}",
         bound=row["bound"], published=str(row["published"]), n=words.number(int(row["n"])), measure=row["measure"],
-        method=row["method"], remarks=remarks, picture=_picture(row["estimate"], ends, _bounds(row["bound"])),
+        method=row["method"], remarks=remarks, picture=_picture(row["estimate"], ends, [row["least"], row["most"]]),
     )  # fmt: skip
-
-
-def _bounds(told: str) -> tuple[float, float]:
-    """``above 0.2`` -> 0.2, inf."""
-    found = _BOUND.fullmatch(told)
-    if not found:
-        return -math.inf, math.inf
-    if found["word"]:
-        one = float(found["one"])
-        return (one, math.inf) if found["word"] == "above" else (-math.inf, one)
-    return float(found["low"]), float(found["high"])
 
 
 def _picture(estimate: float, ends: Sequence[float], bounds: Sequence[float]) -> dict[str, float]:

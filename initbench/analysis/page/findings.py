@@ -14,6 +14,7 @@ from initbench.analysis.agreement import LEVEL
 from initbench.analysis.expectations import HELD, NOT_HELD, UNDECIDED
 from initbench.analysis.figures import calibration
 from initbench.analysis.page import words
+from initbench.analysis.page.content import half_width
 from initbench.analysis.results import Results
 from initbench.analysis.statistics import CONFIDENCE, LINEAR, LOG, SHARE, Interval, interval
 
@@ -108,9 +109,8 @@ def _precision(table: pd.DataFrame) -> Fact:
     seeds = f"n = {known['seeds'].max()} seeds" if len(known) else "one seed"
     if known.empty:
         return Fact("How sure", words.MISSING, f"{seeds}: no interval")
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, known["seeds"] - 1) * known["measured_growth_se"]
     told = f"{words.share(CONFIDENCE)} interval of a pairing's factor per layer, the median of all, {seeds}"
-    return Fact("How sure", f"±{words.share(10 ** float(np.median(half)) - 1)}", told)
+    return Fact("How sure", f"±{words.share(10 ** float(np.median(half_width(known))) - 1)}", told)
 
 
 def _failing(table: pd.DataFrame) -> list[tuple[str, int, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from initbench.analysis.observations import are_numbers
 from initbench.analysis.page import words
 from initbench.core.records import COLUMNS
 
@@ -68,7 +69,7 @@ def grid(
 
 def _column(values: pd.Series, name: str, visible: bool, factor: bool) -> dict[str, Any]:
     """``levels`` and each row's place among them, or ``values``; numbers to seven digits, infinite ones as words."""
-    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    numeric = are_numbers(values)
     whole = numeric and pd.api.types.is_integer_dtype(values)
     told = {"title": name, "numeric": numeric, "whole": whole, "visible": visible, "help": _help(name)}
     plain = [_number(value) for value in values] if numeric else [_text(value) for value in values]
@@ -126,8 +127,6 @@ class Table:
 
 def table(title: str, frame: pd.DataFrame, digits: int = 4) -> Table:
     """A small table of `frame`, numbers to so many digits."""
-    numeric = [
-        pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_bool_dtype(frame[name]) for name in frame
-    ]
+    numeric = [are_numbers(frame[name]) for name in frame]
     rows = [[words.number(value, digits) for value in row] for row in frame.itertuples(index=False)]
     return Table(title, [str(name).replace("_", " ") for name in frame], rows, numeric)
