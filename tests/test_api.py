@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 import initbench as ib
 from initbench.cli import main
+from initbench.core.columns import COLUMNS
 from initbench.core.errors import UsageError
-from initbench.core.records import COLUMNS
 
 SMALL = {"init": "he_normal", "activation": "relu", "laws": "mean_field"}
 

@@ -113,6 +113,7 @@ class TestSpectrum:
         found, truth = engine.spectrum(matrices), np.linalg.svd(matrices.numpy(), compute_uv=False)
         assert found.largest == pytest.approx(stats.gmean(truth[:, 0]))
         assert found.smallest == pytest.approx(stats.gmean(truth[:, -1]))
+        assert found.mean == pytest.approx(stats.gmean(truth.mean(axis=1)))
         assert found.condition == pytest.approx(stats.gmean(truth[:, 0] / truth[:, -1]))
         assert found.rank == 5
         shares = np.quantile(truth, engine.SHARES, axis=1)
@@ -228,11 +229,13 @@ class TestTable:
         assert [list(zip(rows.scope, rows.layer, strict=True)) for _, rows in groups] == [
             [("layer", 1), ("layer", 2), ("layer", 3), ("network", 3)]
         ] * 4
-        assert frame[["singular_max", "singular_min", *QUANTILES, "condition", "rank"]].isna().all().all()
+        assert (
+            frame[["singular_max", "singular_mean", "singular_min", *QUANTILES, "condition", "rank"]].isna().all().all()
+        )
 
     def test_the_spectrum_changes_nothing_else_and_agrees_with_the_trace(self):
         with_it, without = jacobians(**OPTIONS, spectrum=True), jacobians(**OPTIONS)
-        told = {"singular_max", "singular_min", *QUANTILES, "condition", "rank", "note"}
+        told = {"singular_max", "singular_mean", "singular_min", *QUANTILES, "condition", "rank", "note"}
         rest = [name for name in COLUMNS if name not in told]
         pd.testing.assert_frame_equal(with_it[rest], without[rest])
         assert (with_it.singular_max**2 >= with_it.squared_singular_value * 0.99).all()

@@ -132,6 +132,8 @@ class Spectrum:
 
     largest: float
     """Geometric mean over the inputs, as all here: singular values live on a log axis."""
+    mean: float
+    """Arithmetic over the singular values of one input."""
     smallest: float
     """NaN where one is below what the product's rounding leaves."""
     condition: float
@@ -156,6 +158,7 @@ def spectrum(jacobians: Tensor, factors: int = 1) -> Spectrum:
     smallest, *quantiles = (value if value > 0 else math.nan for value in (smallest, *quantiles))
     return Spectrum(
         largest=largest,
+        mean=float(values.mean(dim=1).log().mean().exp()),
         smallest=smallest,
         condition=largest / smallest,
         rank=float(resolved.sum(dim=1).double().mean()),

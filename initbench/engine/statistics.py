@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from initbench.core.records import FLAT_SLOPE
+from initbench.core.columns import FLAT_SLOPE
 
 Columns = dict[str, Tensor]
 

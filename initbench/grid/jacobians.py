@@ -28,9 +28,9 @@ from initbench.theory.laws import LAWS, predict
 
 QUANTILES = tuple(f"singular_{round(100 * share)}" for share in engine.SHARES)
 COLUMNS = ("init", "activation", "seed", "scope", "layer", "fan_in", "fan_out", "squared_singular_value",
-           "squared_singular_value_se", "predicted_squared_singular_value", "singular_max", "singular_min",
-           *QUANTILES, "condition", "rank", "effective_rank", "cosine", "predicted_cosine", "ntk_condition",
-           "note")  # fmt: skip
+           "squared_singular_value_se", "predicted_squared_singular_value", "singular_max", "singular_mean",
+           "singular_min", *QUANTILES, "condition", "rank", "effective_rank", "cosine", "predicted_cosine",
+           "ntk_condition", "note")  # fmt: skip
 Rows = list[dict[str, Any]]
 PREDICTED = "predicted_squared_singular_value"
 LOST = "beyond float64"
@@ -52,10 +52,10 @@ def jacobians(
 
     `squared_singular_value` is tr(J'J)/fan_in at the first `at` inputs of the batch, the factor on a gradient's second
     moment on its way back: of a layer exactly, of the network by `probes` random vectors an input, with its standard
-    error. Beside it what mean field predicts, the (product of) fan_out·Var(w) E[phi'²]. `singular_max`, `singular_min`,
-    quantiles between, `condition` and `rank` need `spectrum`. Of the whole batch are `effective_rank` (of the
-    activations), `cosine` (of the pre-activations, mean over pairs) with mean field's, and `ntk_condition`. `options`
-    are those of `resolve`. Raises `UsageError` for what cannot be.
+    error. Beside it what mean field predicts, the (product of) fan_out·Var(w) E[phi'²]. `singular_max`,
+    `singular_mean`, `singular_min`, quantiles between, `condition` and `rank` need `spectrum`. Of the whole batch are
+    `effective_rank` (of the activations), `cosine` (of the pre-activations, mean over pairs) with mean field's, and
+    `ntk_condition`. `options` are those of `resolve`. Raises `UsageError` for what cannot be.
 
     >>> frame = jacobians(init="orthogonal", activation="linear", depth=3, width=8, seeds=1, batch=4, spectrum=True)
     >>> round(frame.condition[frame.scope == "network"].item(), 5)
@@ -184,6 +184,6 @@ def _probes(inputs: int, probes: int, features: int, seed: int) -> Tensor:
 def _spectrum(matrices: Tensor, factors: int = 1) -> dict[str, Any]:
     found = engine.spectrum(matrices, factors)
     between = dict(zip(QUANTILES, found.quantiles, strict=True))
-    told = {"singular_max": found.largest, "singular_min": found.smallest, **between, "condition": found.condition,
-            "rank": found.rank}  # fmt: skip
+    told = {"singular_max": found.largest, "singular_mean": found.mean, "singular_min": found.smallest, **between,
+            "condition": found.condition, "rank": found.rank}  # fmt: skip
     return told | ({"note": UNRESOLVED} if math.isnan(found.condition) else {})

@@ -12,7 +12,7 @@ import pandas as pd
 
 from initbench.analysis.observations import are_numbers
 from initbench.analysis.page import words
-from initbench.core.records import COLUMNS
+from initbench.core.columns import COLUMNS
 
 MOST_LEVELS = 256
 """Different values of a column, up to which each row holds the place of its value in a list of them."""
