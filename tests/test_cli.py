@@ -282,6 +282,15 @@ def test_a_terminal_without_greek_gets_a_table(tmp_path):
     assert "xavier_normal" in done.stdout
 
 
+def test_figures_come_in_the_formats_asked_for(run):
+    asked = ["--figure-format", "pdf", "--figure-format", "svg"]
+    told = run("variance", *SMALL, *asked).output
+    drawn = sorted(Path("reports/variance").glob("growth_heatmap.*"))
+    assert [path.suffix for path in drawn] == [".csv", ".pdf", ".svg"]
+    assert "Figure:  reports/variance/growth_heatmap.pdf" in told
+    assert run("variance", *SMALL, "--figure-format", "gif").exit_code == 2
+
+
 def test_run_answers_a_study_of_propagation_as_variance_left_it(run):
     done = run("variance", *SMALL)
     assert run("run", "results/variance/study.toml", "--out=results/again", "--no-figures").exit_code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -404,6 +405,19 @@ def test_saving_writes_the_image_and_exactly_the_numbers_drawn(tmp_path):
     read = pd.read_csv(path.with_name("normal(std=0.1).csv"))
     pd.testing.assert_frame_equal(read, table, check_dtype=False, rtol=1e-15, atol=0)
     assert {file.name for file in path.parent.iterdir()} == {"normal(std=0.1).png", "normal(std=0.1).csv"}
+
+
+def test_a_figure_for_a_paper_has_its_letters_in_it_and_is_the_same_each_time(tmp_path):
+    table = growth_heatmap.summary(verdict_rows())
+    first, second = (tmp_path / name for name in ("first", "second"))
+    path = save(growth_heatmap.draw(table), table, first, "growth", ["pdf", "svg"])
+    save(growth_heatmap.draw(table), table, second, "growth", ["pdf", "svg"])
+    assert path == first / "growth.pdf"
+    assert {file.name for file in first.iterdir()} == {"growth.pdf", "growth.svg", "growth.csv"}
+    assert all(file.read_bytes() == (second / file.name).read_bytes() for file in first.iterdir())
+    assert b"/Type3" not in path.read_bytes()
+    assert b"/FontFile2" in path.read_bytes()  # TrueType, embedded
+    assert ElementTree.parse(path.with_suffix(".svg")).getroot().tag.endswith("svg")
 
 
 def test_a_save_that_fails_leaves_the_old_file_and_no_draft(tmp_path, monkeypatch):

@@ -36,7 +36,7 @@ DRAWN = {"differences": "forest", "ranks": "rank_diagram"}
 @options.output_format
 def compare_command(
     out: Path, by: str, baseline: str | None, metric: str, tune: tuple[str, ...], where: tuple[tuple[str, str], ...],
-    test: str, bound: float | None, name: str, reports: Path, figures: bool, form: str,
+    test: str, bound: float | None, name: str, reports: Path, figures: tuple[str, ...], form: str,
 ) -> None:  # fmt: skip
     """Compare the levels of one factor in the results folder OUT.
 
@@ -61,4 +61,5 @@ def compare_command(
     if figures and name in DRAWN:
         figure = import_module(f"initbench.analysis.figures.{DRAWN[name]}")
         numbers = figure.summary(table)
-        click.echo(f"Figure:  {save(figure.draw(numbers), numbers, reports / out.name, f'{name}_by_{by}')}")
+        path = save(figure.draw(numbers), numbers, reports / out.name, f"{name}_by_{by}", figures)
+        output.echo_paths([path])

@@ -17,11 +17,9 @@ from initbench.core.files import require_writable
 @click.option("--at", type=int, default=4, show_default=True, help="Jacobians at this many inputs of the batch.")
 @click.option("--probes", type=int, default=64, show_default=True, help="Random vectors an input, for the trace.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--reports", type=options.Folder(), default=Path("reports"), show_default=True,
-              help="With --spectrum: folder for the figure.")  # fmt: skip
-@click.option("--figures/--no-figures", default=True, show_default=True, help="With --spectrum: whether to draw.")
+@options.drawn("", "With --spectrum: ")
 @options.output_format
-def jacobian_command(form: str, reports: Path, figures: bool, **given: Any) -> None:
+def jacobian_command(form: str, reports: Path, figures: tuple[str, ...], **given: Any) -> None:
     """What deep MLPs do to small changes of their input: Jacobians of each layer, and of the whole network.
 
     A row per initializer, activation, seed and layer, and one for the network: the mean squared singular value
@@ -32,7 +30,7 @@ def jacobian_command(form: str, reports: Path, figures: bool, **given: Any) -> N
     from initbench.analysis.figures import jacobian_spectrum, save
     from initbench.grid.jacobians import jacobians
 
-    drawn = figures and given["spectrum"]
+    drawn = figures if given["spectrum"] else ()
     if drawn:
         require_writable(reports)  # told before the work
     with output.progress("Networks") as count:
@@ -40,6 +38,6 @@ def jacobian_command(form: str, reports: Path, figures: bool, **given: Any) -> N
     output.echo(frame, form, pager=True)
     if drawn:
         numbers = jacobian_spectrum.summary(frame)
-        path = save(jacobian_spectrum.draw(numbers), numbers, reports, "jacobian_spectrum")
+        path = save(jacobian_spectrum.draw(numbers), numbers, reports, "jacobian_spectrum", drawn)
         if form == "table":
             click.echo(f"Figure:  {path}")

@@ -20,7 +20,7 @@ KINDS = {
     "regularizers": "initbench.recipe:REGULARIZERS",
     "laws": "initbench.theory.laws:LAWS",
     "measures": "initbench.analysis.measures:MEASURES",
-    "columns": "initbench.core.records:COLUMNS",
+    "columns": "initbench.core.columns:COLUMNS",
     "words": "initbench.analysis.verdicts:WORDS",
     "agreements": "initbench.analysis.agreement:AGREEMENTS",
 }

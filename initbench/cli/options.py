@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 F = TypeVar("F", bound=Callable[..., Any])
+Command = Callable[..., Any]
 
 
 class Spec(click.ParamType):
@@ -82,12 +83,28 @@ data = together(
 )
 """Where data sets are."""
 
-figures = together(
-    click.option("--reports", type=Folder(), default=Path("reports"), show_default=True,
-                 help="Folder for the figures, in a folder named as --out's."),
-    click.option("--figures/--no-figures", default=True, show_default=True, help="Whether to draw."),
-)  # fmt: skip
-"""Whether and where to draw."""
+
+def drawn(where: str, when: str = "") -> Callable[[Command], Command]:
+    """Where to draw, whether, and as what: `reports`, and `figures`, the formats to draw in, none with --no-figures."""
+
+    def add(command: Command) -> Command:
+        @functools.wraps(command)
+        def told(*args: Any, figures: bool, figure_format: tuple[str, ...], **others: Any) -> Any:
+            return command(*args, figures=tuple(dict.fromkeys(figure_format)) if figures else (), **others)
+
+        return together(
+            click.option("--reports", type=Folder(), default=Path("reports"), show_default=True,
+                         help=f"{when}Folder for the figures{where}."),
+            click.option("--figures/--no-figures", default=True, show_default=True, help=f"{when}Whether to draw."),
+            click.option("--figure-format", type=click.Choice(["png", "pdf", "svg"]), multiple=True, default=["png"],
+                         show_default=True, help=f"{when}Of the figures' files; may be repeated."),
+        )(told)  # fmt: skip
+
+    return add
+
+
+figures = drawn(", in a folder named as --out's")
+"""Of the commands whose results are a folder."""
 
 network = together(
     click.option("--init", multiple=True, type=Spec("initializers"), help="An initializer; may be repeated."

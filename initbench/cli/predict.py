@@ -12,7 +12,7 @@ from initbench.cli import options, output
 from initbench.core.errors import UsageError
 from initbench.core.files import require_writable
 
-OF_PHASES = ("phases", "critical_line", "reports", "figures")
+OF_PHASES = ("phases", "critical_line", "reports", "figures", "figure_format")
 """The parameters that speak of an activation alone."""
 
 
@@ -25,9 +25,7 @@ OF_PHASES = ("phases", "critical_line", "reports", "figures")
 @click.option(
     "--critical-line", is_flag=True, help="With --phase: csv and json hold where chi_1 = 1, all its branches."
 )
-@click.option("--reports", type=options.Folder(), default=Path("reports"), show_default=True,
-              help="With --phase: folder for the figures.")  # fmt: skip
-@click.option("--figures/--no-figures", default=True, show_default=True, help="With --phase: whether to draw.")
+@options.drawn("", "With --phase: ")
 @options.output_format
 @click.pass_context
 def predict_command(
@@ -37,7 +35,7 @@ def predict_command(
     phases: tuple[str, ...],
     critical_line: bool,
     reports: Path,
-    figures: bool,
+    figures: tuple[str, ...],
     **given: Any,
 ) -> None:
     """What theory says of every layer of every pairing, by each law; no sampling.
@@ -49,7 +47,7 @@ def predict_command(
     """
     _require_one_subject(ctx, bool(phases))
     if phases:
-        _show_phases(phases, form, critical_line, reports if figures else None)
+        _show_phases(phases, form, critical_line, reports, figures)
         return
     from initbench.api import predict
 
@@ -70,9 +68,11 @@ def _require_one_subject(ctx: click.Context, of_phases: bool) -> None:
     raise UsageError(f"{', '.join(odd)}: only with --phase ACTIVATION")
 
 
-def _show_phases(specs: tuple[str, ...], form: str, critical_line: bool, reports: Path | None) -> None:
+def _show_phases(
+    specs: tuple[str, ...], form: str, critical_line: bool, reports: Path, figures: tuple[str, ...]
+) -> None:
     """Each activation's phase diagram once: printed, and drawn into `reports`."""
-    if reports:
+    if figures:
         require_writable(reports)  # told before the work
     import pandas as pd
 
@@ -92,8 +92,8 @@ def _show_phases(specs: tuple[str, ...], form: str, critical_line: bool, reports
             output.echo(diagram.few_of_line, form)
             click.echo("Fixed points, of some variances (all with --format csv):")
             output.echo(diagram.few_points, form)
-        if reports:
+        if figures:
             drawn = figure.summary(diagram.points, diagram.line)
-            path = save(figure.draw(drawn), drawn, reports, f"phase_diagram_{diagram.activation}")
+            path = save(figure.draw(drawn), drawn, reports, f"phase_diagram_{diagram.activation}", figures)
             if form == "table":
                 click.echo(f"Figure:  {path}")

@@ -35,7 +35,7 @@ def run_command(
     device: str,
     out: Path | None,
     reports: Path,
-    figures: bool,
+    figures: tuple[str, ...],
     check: bool,
     index: Path | None,
     form: str,
@@ -70,7 +70,9 @@ def run_command(
         raise SystemExit(3)
 
 
-def _answer(study: Path, full: bool, where: Where, out: Path, reports: Path, figures: bool, form: str) -> pd.DataFrame:
+def _answer(
+    study: Path, full: bool, where: Where, out: Path, reports: Path, figures: tuple[str, ...], form: str
+) -> pd.DataFrame:
     """Run a study file's parts and tell what they say; the outcomes of its expectations."""
     from initbench import studies
     from initbench.analysis import expectations, page
@@ -96,7 +98,7 @@ def _answer(study: Path, full: bool, where: Where, out: Path, reports: Path, fig
     asked = {name: getattr(inquiry, name) for name in ("question", "source", "caveats")}
     drawings, text = inquiry.figures(parts) if figures else {}, study.read_text(encoding="utf-8")
     page.keep(page.Answer(study.stem, **asked, outcomes=found, figures=drawings, text=text, full=full), out, parts)
-    drawn = page.write_all(out, reports) if figures else []
+    drawn = page.write_all(out, reports, figures) if figures else []
     write_text(reports / "report.md", studies.report(inquiry, study, parts, found, drawn[1:]))
     if form == "table":
         click.echo(f"{expectations.verdict(found)}\n" if len(found) else "", nl=False)

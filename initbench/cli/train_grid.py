@@ -48,7 +48,7 @@ def train_grid_command(
     dry_run: bool,
     profile: bool,
     reports: Path,
-    figures: bool,
+    figures: tuple[str, ...],
     form: str,
 ) -> None:
     """Train every network of a grid, thousands at once; without a STUDY a small grid on the embedded digits.
@@ -76,7 +76,7 @@ def train_grid_command(
         run_training(job, out, profile=watch, progress=count)
     results = Results(out)
     runs = results.runs
-    drawn = page.write_all(out, drawn_into) if figures else []
+    drawn = page.write_all(out, drawn_into, figures) if figures else []
     tell_runs(runs, form)
     if form != "table":
         return

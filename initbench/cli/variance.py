@@ -36,7 +36,7 @@ def variance_command(
     device: str,
     out: Path,
     reports: Path,
-    figures: bool,
+    figures: tuple[str, ...],
     widths_sweep: tuple[int, ...] | None,
     check: bool,
     baseline: Path | None,
@@ -56,7 +56,7 @@ def variance_command(
     given, where = options.split(given)
     if widths_sweep is not None:
         require(baseline is None, "--widths-sweep goes without --baseline")
-        _sweep(form, device, out, reports / out.name if figures else None, check, widths_sweep, given, where)
+        _sweep(form, device, out, reports / out.name, figures, check, widths_sweep, given, where)
         return
     study = resolve(**given)
     drawn_into = reports / out.name
@@ -69,7 +69,7 @@ def variance_command(
         click.echo(f"The results of another study in {out} were replaced.", err=True)
     results = Results(out)
     output.echo(verdicts.summary(results.verdicts), form)
-    drawn = page.write_all(out, drawn_into) if figures else []
+    drawn = page.write_all(out, drawn_into, figures) if figures else []
     if form == "table":
         click.echo(f"Tables:  {out}/ (layers, predictions, residuals, verdicts, histograms)")
         output.echo_paths(drawn)
@@ -86,7 +86,8 @@ def _sweep(
     form: str,
     device: str,
     out: Path,
-    reports: Path | None,
+    reports: Path,
+    figures: tuple[str, ...],
     check: bool,
     widths: tuple[int, ...],
     given: dict[str, Any],
@@ -101,7 +102,7 @@ def _sweep(
     from initbench.grid.variance_study import resolve_sweep
 
     studies = resolve_sweep(widths, **given)
-    if reports:
+    if figures:
         require_writable(reports)  # told before the work
     found = {}
     for width, study in studies.items():
@@ -114,11 +115,10 @@ def _sweep(
     write_text(out / "slopes.csv", table.to_csv(index=False))
     output.echo(slopes.summary(table) if form == "table" else table, form)
     drawn = width_slopes.summary(layers, table)
-    paths = [save(width_slopes.draw(drawn), drawn, reports, "width_slopes")] if reports else []
+    paths = [save(width_slopes.draw(drawn), drawn, reports, "width_slopes", figures)] if figures else []
     if form == "table":
         click.echo(f"Tables:  {out}/ (slopes.csv; a folder for each width)")
-        for path in paths:
-            click.echo(f"Figure:  {path}")
+        output.echo_paths(paths)
     failed = slopes.failures(table) if check else []
     for line in failed:
         click.echo(line, err=True)

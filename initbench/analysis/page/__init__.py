@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -18,7 +18,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from initbench.analysis.figures import save
+from initbench.analysis.figures import PNG, save
 from initbench.analysis.page import caveats, content, findings, provenance, words
 from initbench.analysis.page.answers import Answer, keep, opened
 from initbench.analysis.page.drawings import Drawn, Made, drawn, figures
@@ -77,13 +77,13 @@ def html(*folders: str | Path, title: str = "", made: Iterable[Made] = ()) -> st
     )  # fmt: skip
 
 
-def write_all(out: Path, folder: Path) -> list[Path]:
+def write_all(out: Path, folder: Path, formats: Sequence[str] = (PNG,)) -> list[Path]:
     """Write into `folder` the figures of the results in `out`, each with its CSV, and ``report.html`` with all of them.
 
-    Each is drawn once. The paths, the page's first.
+    Each is drawn once, and kept in each of the `formats`. The paths, the page's first, then each figure's first.
     """
     made = list(figures(*opened(out)))
-    images = [save(figure, summary, folder, name) for name, summary, figure in made]
+    images = [save(figure, summary, folder, name, formats) for name, summary, figure in made]
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "report.html", html(out, made=made))
     return [folder / "report.html", *images]
