@@ -102,6 +102,12 @@ class Results:
     def __repr__(self) -> str:
         return f"Results({str(self.folder)!r})"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from initbench.analysis.page.card import card  # drawing is not needed to read
+
+        return card(self)
+
 
 def load(folder: str | Path) -> Results:
     """The results that `folder` holds; torch is not needed to read them."""

@@ -15,21 +15,19 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from initbench.analysis.figures import PNG, save
-from initbench.analysis.page import caveats, content, findings, provenance, words
+from initbench.analysis.page import caveats, content, findings, provenance
 from initbench.analysis.page.answers import Answer, keep, opened
 from initbench.analysis.page.drawings import Drawn, Made, drawn, figures
 from initbench.analysis.page.expected import Outcome, outcomes
 from initbench.analysis.page.tables import Grid, Table
+from initbench.analysis.page.templates import ASSETS, environment
 from initbench.analysis.results import Results
 from initbench.core.files import write_text
 
 __all__ = ["Answer", "html", "keep", "write_all"]
-
-HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def html(*folders: str | Path, title: str = "", made: Iterable[Made] = ()) -> st
     subjects = list(_subjects([Path(folder) for folder in folders], list(made)))
     grids = [table for subject in subjects for table in subject.tables if isinstance(table, Grid)]
     scripts = list(_scripts(grids))
-    return _environment().get_template("page.html.j2").render(
+    return environment().get_template("page.html.j2").render(
         title=title or " · ".join(subject.finding.question for subject in subjects),
         alone=len(subjects) == 1,
         subjects=subjects,
@@ -141,18 +139,10 @@ def _scripts(grids: Iterable[Grid]) -> Iterator[str]:
 @cache
 def _read(name: str) -> str:
     """A file that stands in the page as it is; none may end the element that it stands in."""
-    text = (HERE / "assets" / name).read_text(encoding="utf-8")
+    text = (ASSETS / name).read_text(encoding="utf-8")
     return text.replace("</script", "<\\/script").replace("</style", "<\\/style")
 
 
 def _hash(script: str) -> str:
     """By which the page's policy lets this very script run, and no other."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
-
-
-def _environment() -> Environment:
-    made = Environment(loader=FileSystemLoader(HERE / "assets"), autoescape=True, undefined=StrictUndefined,
-                       trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-    made.filters["markup"] = Markup
-    made.globals.update(number=words.number, is_grid=lambda table: isinstance(table, Grid), tones=words.TONES)
-    return made
