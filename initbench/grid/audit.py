@@ -1,7 +1,7 @@
 """What variance one really gets: each framework's conventions, drawn and held against what their documentation says.
 
-torch's are drawn by torch's own functions; Keras's and JAX's, which are not installed here, by the catalogue's entry of
-the same distribution, so of them the audit checks our reading of the documentation and not their code.
+torch's are drawn by torch's own functions; Keras's and JAX's, which need not be installed, by the catalogue's entry of
+the same distribution: the tests hold these against what Keras and JAX draw themselves.
 """
 
 from __future__ import annotations
