@@ -17,10 +17,10 @@ def compare(results: Results | str | Path, by: str, baseline: object = None, **o
     `options` are `initbench.analysis.comparison.compare`'s: metric, tune, where, table, test, bound. Names may be
     aliases (`xavier`). Torch is needed for those alone.
     """
-    return comparison.compare(results, by, baseline, canonical=_canonical, **options)
+    return comparison.compare(results, by, baseline, canonical=canonical, **options)
 
 
-def _canonical(factor: str, level: str) -> object:
+def canonical(factor: str, level: str) -> object:
     """`xavier` is `xavier_normal` in tables; where no torch is installed, only they know."""
     try:
         from initbench.grid.factors import as_stored

@@ -47,6 +47,15 @@ def test_layers_stand_evenly_where_other_numbers_over_decades_are_logarithmic(fa
     assert relation.draw(summary).axes[0].get_xscale() == scale
 
 
+def test_a_factor_goes_by_the_word_that_the_study_has_for_it():
+    measure = MEASURES.make("each(of=z_second_moment)")
+    rows = pd.DataFrame({"layer": [1, 10, 100], "seed": 0, "value": [1.0, 2.0, 4.0], "source": relation.MEASURED})
+    told = relation.Drawing(measure=measure.spec, x="layer", words={"layer": "hidden layer"})
+    axes = relation.draw(relation.summary(rows, told, measure)).axes[0]
+    assert axes.get_xlabel() == "hidden layer"
+    assert axes.get_xscale() == "linear"  # still counted
+
+
 def test_a_long_label_is_wrapped():
     measure = MEASURES.make("ratio(of=grad_z_second_moment, first=1, last=100)")
     rows = pd.DataFrame({"width": [1, 2], "seed": 0, "value": [1.0, 2.0], "source": relation.MEASURED})

@@ -24,6 +24,7 @@ COMMANDS = {
     "status": ("status", "How far a results folder is."),
     "compare": ("compare", "Compare the levels of a factor in a results folder, with honest statistics."),
     "report": ("report", "Any results folder as one HTML file: question, answer, figures, tables."),
+    "export": ("export", "Results as csv or parquet, or in wandb, mlflow or tensorboard."),
     "verify": ("verify", "Train a sample of stored runs again with the plain loop, and compare."),
     "list": ("catalogues", "List the entries of a kind: initializers, activations, ..."),
     "show": ("catalogues", "Show an entry: formula, source, when to use it."),

@@ -19,7 +19,7 @@ from initbench.core.errors import UsageError
 @output_format
 def list_command(kind: str, form: str) -> None:
     """List the entries of a KIND: initializers, activations, inputs, datasets, preparations, optimizers, schedules,
-    losses, regularizers, laws, measures, columns, words, agreements; or the study files in studies/."""
+    losses, regularizers, laws, measures, columns, words, agreements, targets; or the study files in studies/."""
     import pandas as pd
 
     if kind == "studies":

@@ -47,9 +47,7 @@ def compare_command(
     from initbench.analysis.figures import save
     from initbench.comparing import compare
 
-    kept: dict[str, list[str]] = {}
-    for factor, level in where:
-        kept.setdefault(factor, []).append(level)
+    kept = options.levels(where)
     table = compare(out, by, baseline, metric=metric, tune=tune or None, where=kept, table=name, test=test, bound=bound)
     if form != "table":
         output.echo(table, form)

@@ -23,6 +23,7 @@ KINDS = {
     "columns": "initbench.core.columns:COLUMNS",
     "words": "initbench.analysis.verdicts:WORDS",
     "agreements": "initbench.analysis.agreement:AGREEMENTS",
+    "targets": "initbench.analysis.export:TARGETS",
 }
 
 

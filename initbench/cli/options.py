@@ -77,6 +77,14 @@ class Setting(click.ParamType):
         return key.strip(), text
 
 
+def levels(settings: tuple[tuple[str, str], ...]) -> dict[str, list[str]]:
+    """The levels given of each factor."""
+    kept: dict[str, list[str]] = {}
+    for factor, level in settings:
+        kept.setdefault(factor, []).append(level)
+    return kept
+
+
 data = together(
     click.option("--data-root", type=click.Path(path_type=Path), help="Folder with the data set's files."),
     click.option("--download", is_flag=True, help="Fetch missing files into --data-root."),

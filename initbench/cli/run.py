@@ -108,9 +108,9 @@ def _answer(
 
 
 def _tell_kind(results: Results, form: str) -> None:
-    """What the command of its kind tells: the verdicts, or the best runs."""
+    """What the command of its kind tells: the verdicts, the best runs, or where paths and curves end."""
     from initbench.analysis import verdicts
-    from initbench.analysis.figures import calibration
+    from initbench.analysis.figures import calibration, landscape, predicted_curves
     from initbench.cli.train_grid import tell_runs
 
     if results.study["kind"] == "variance":
@@ -119,5 +119,9 @@ def _tell_kind(results: Results, form: str) -> None:
         tell_runs(results.runs, form)
     elif results.study["kind"] == "calibration":
         output.echo(calibration.summary(results.table("alarms")), form)
+    elif results.study["kind"] == "landscape":
+        output.echo(landscape.ends(results.curves), form)
+    elif results.study["kind"] == "curve":
+        output.echo(predicted_curves.times(results.curves), form)
     else:
         output.echo(results.table(f"{results.study['kind']}s"), form)

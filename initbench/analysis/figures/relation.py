@@ -76,6 +76,8 @@ class Drawing(BaseModel):
     """A number for each level of x, by the source's formula: drawn beside like a law, where there is no hue."""
     over: Line | None = None
     """Drawn over the map."""
+    words: dict[str, str] = {}
+    """What a factor is called on its axis: ``{ "init.scale" = "σ_w²" }``."""
     versus: dict[str, Any] = {}
     """Levels, as tables have them: what is drawn is the difference from these, or the ratio, in pairs of one seed."""
     alike: tuple[float, float] | None = None
@@ -106,16 +108,18 @@ def summary(found: pd.DataFrame, drawing: Drawing, measure: Measure, line: pd.Da
     table = pd.DataFrame(rows)
     if line is not None:
         table = pd.concat([table, line.assign(source="line", panel="")], ignore_index=True)
-    names: dict[str, Any] = {f"{key}_name": name for key, name in named.items()}
+    names: dict[str, Any] = {f"{key}_name": drawing.words.get(name, name) for key, name in named.items()}
     if drawing.over:
-        names["hue_name"] = drawing.over.hue
+        names["hue_name"] = drawing.words.get(drawing.over.hue, drawing.over.hue)
     if drawing.alike:
         names["alike_low"], names["alike_high"] = drawing.alike
     label = measure.label or drawing.measure
     if drawing.versus:
         names["versus"] = ", ".join(map(str, drawing.versus.values()))
         label += f", {'ratio to' if measure.scale == LOG else 'less that of'} {names['versus']}"
-    return table.assign(**names, measure=label, scale=measure.scale.name, title=drawing.title)
+    return table.assign(
+        **names, counted=drawing.x in PLACES, measure=label, scale=measure.scale.name, title=drawing.title
+    )
 
 
 def _less(found: pd.DataFrame, versus: dict[str, Any], scale: Scale) -> pd.DataFrame:
@@ -157,7 +161,7 @@ def _lines(axes: Axes, rows: pd.DataFrame) -> None:
     looks = style.looks(map(str, rows["hue"]))
     words = not are_numbers(rows["x"])
     places = iter(np.linspace(-0.25, 0.25, len(looks)) if len(looks) > 1 else [0.0])  # beside each other
-    rows = rows.assign(x=_placed(axes, rows["x"], counted=rows["x_name"].iloc[0] in PLACES))
+    rows = rows.assign(x=_placed(axes, rows["x"], counted=rows["counted"].iloc[0]))
     for hue, of_hue in rows.groupby("hue", sort=False):
         look = looks[str(hue)]
         for source, points in of_hue.sort_values("x").groupby("source", sort=False):
