@@ -108,13 +108,55 @@ def jacobian(path):
             for init, value in (("he_normal", 1.0), ("xavier_normal", 0.5)) for seed in range(3)
             for scope, layer in (("layer", 1), ("layer", 2), ("network", 2))]  # fmt: skip
     names = ["init", "activation", "seed", "scope", "layer", "squared_singular_value"]
-    table = pd.DataFrame(rows, columns=names)
+    table = pd.DataFrame(rows, columns=names).assign(predicted_squared_singular_value=1.0, singular_max=np.nan)
     return folder(path, {"kind": "jacobian", "init": ["he_normal", "xavier_normal"], "activation": "relu", "seeds": 3},
                   {"jacobians": table})  # fmt: skip
 
 
 def phase(path):
     table = pd.DataFrame({"activation": "tanh", "init": "", "seed": 0, "weight_variance": [0.5, 1.0, 2.0],
-                          "bias_variance": 0.1, "xi_c": [2.0, np.inf, 5.0],
+                          "bias_variance": 0.1, "xi_c": [2.0, np.inf, 5.0], "xi_q": [1.0, 2.0, 1.5],
                           "phase": ["ordered", "critical", "chaotic"]})  # fmt: skip
     return folder(path, {"kind": "phase", "activation": "tanh", "weight_variances": [0.5, 1.0, 2.0]}, {"phases": table})
+
+
+def tuned(path):
+    """Three initializers, each at the better of two rates, with 12 seeds; a fourth shares no depth with them."""
+    noise, rows = np.random.default_rng(1), []
+    for init, gain in (("he_normal", 0.0), ("xavier_normal", -0.1), ("normal", 0.001), ("zeros", -0.5)):
+        for lr, seed in itertools.product((0.1, 0.01), range(12)):
+            accuracy = 0.8 + gain - (lr == 0.01) * 0.05 + noise.normal(0, 0.01)
+            rows.append((init, lr, seed, 9 if init == "zeros" else 2, accuracy, accuracy + noise.normal(0, 0.002)))
+    chosen = pd.DataFrame(rows, columns=["init", "lr", "seed", "depth", "test_accuracy", "val_accuracy"])
+    table = runs(**{**FEW, "init": ["he_normal"], "activation": ["relu"], "lr": [0.1], "seed": range(len(chosen))})
+    names = chosen["init"] + "-" + chosen["lr"].astype(str)
+    table = table.assign(**chosen, data_seed=chosen["seed"], name=names, status="finished", diverged_at=pd.NA)
+    study = {"question": "Which is best?", "kind": "train", "name": "tuned", "seeds": 12, "fix": {},
+             "compare": {"init": chosen["init"].unique().tolist(), "depth": [2, 9]},
+             "tune": {"lr": [0.1, 0.01]}}  # fmt: skip
+    return folder(path, study, {"runs": table}, cells=len(table), trainings=len(table), engine="stacked")
+
+
+def landscape(path):
+    """A bowl, with two straight paths down its side, and one that turns."""
+    side = np.linspace(-2, 2, 9)
+    x, y = (axis.ravel() for axis in np.meshgrid(side, side))
+    grid = pd.DataFrame({"component_1": x, "component_2": y, "train_loss": x**2 + y**2 + 0.1, "depth": 1, "seed": 0})
+    rows = [(lr, seed, step, place, 0.5, place**2 + 0.35 + 0.01 * seed, 1.0 + lr if step else np.nan)
+            for lr in (0.1, 0.5) for seed in (0, 1) for step, place in ((0, -2.0), (5, -1.0), (10, -lr))]  # fmt: skip
+    names = ["lr", "seed", "step", "component_1", "component_2", "train_loss", "detour"]
+    curves = pd.DataFrame(rows, columns=names).assign(depth=1, explained=0.8, status="finished")
+    grids = pd.concat([grid, grid.assign(seed=1)], ignore_index=True)
+    study = {"kind": "landscape", "name": "bowl", "seeds": 2, "compare": {"lr": [0.1, 0.5]}, "fix": {"depth": 1},
+             "points": 2, "resolution": 9, "margin": 0.2}  # fmt: skip
+    return folder(path, study, {"landscapes": grids, "curves": curves})
+
+
+def curve(path):
+    """The loss halves with each update, or every second one."""
+    steps = np.arange(0, 13)
+    rows = [pd.DataFrame({"step": steps, "train_loss": 0.5 ** (steps / every), "depth": depth, "lr": 0.1, "seed": seed})
+            for depth, every in ((1, 2), (3, 1)) for seed in (0, 1)]  # fmt: skip
+    table = pd.concat(rows, ignore_index=True).assign(init="identity", activation="linear")
+    study = {"kind": "curve", "dataset": "digits", "depth": [1, 3], "lr": [0.1, 0.1], "seeds": 2, "steps": 12}
+    return folder(path, study, {"curves": table})

@@ -23,7 +23,7 @@ from scipy import stats
 
 from initbench.analysis import page, report
 from initbench.analysis.figures import growth_heatmap
-from initbench.analysis.page import expected, findings, svg, tables, words
+from initbench.analysis.page import caveats, expected, findings, svg, tables, words
 from initbench.analysis.page.answers import Answer, keep, opened
 from initbench.analysis.results import Results
 from initbench.cli import main
@@ -78,7 +78,8 @@ def variance(tmp_path_factory):
 def folders(tmp_path_factory, variance):
     """A folder of every kind."""
     root = tmp_path_factory.mktemp("kinds")
-    kinds = {kind: getattr(made, kind)(root / kind) for kind in ("calibration", "jacobian", "phase")}
+    others = ("calibration", "jacobian", "phase", "landscape", "curve", "tuned")
+    kinds = {kind: getattr(made, kind)(root / kind) for kind in others}
     return {**kinds, "variance": variance, "train": made.training(root / "train", **made.FEW)}
 
 
@@ -87,7 +88,9 @@ def pages(folders):
     return {kind: page.html(folder) for kind, folder in folders.items()}
 
 
-KINDS = pytest.mark.parametrize("kind", ["variance", "train", "calibration", "jacobian", "phase"])
+KINDS = pytest.mark.parametrize(
+    "kind", ["variance", "train", "calibration", "jacobian", "phase", "landscape", "curve", "tuned"]
+)
 
 
 @KINDS
@@ -145,14 +148,16 @@ def test_headings_skip_no_level(pages, kind):
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
-@pytest.mark.parametrize("kind", ["variance", "train", "calibration"])
+@pytest.mark.parametrize("kind", ["variance", "train", "calibration", "tuned"])
 def test_each_figure_has_its_words_and_the_csv_of_its_numbers(folders, pages, kind):
     read = Read(pages[kind])
-    expected = list(report.figures(Results(folders[kind])))
+    results = Results(folders[kind])
+    comparison = findings.of_results(results).comparison
+    expected = [*(comparison.figures() if comparison else ()), *report.figures(results)]
     pictures = [element for element in read("svg") if element.get("role") == "img"]
     links = [element for element in read("a") if "download" in element]
     assert len(pictures) == len(links) == len(expected) > 0
-    for (name, summary, figure), picture, link in zip(expected, pictures, links, strict=True):
+    for (name, summary, figure, *_), picture, link in zip(expected, pictures, links, strict=True):
         assert picture["aria-label"].startswith(" ".join(figure.get_suptitle().split()))
         assert re.search(r"\d", picture["aria-label"])
         assert link["download"].startswith(f"{name}.csv")
@@ -367,6 +372,24 @@ def test_parts_of_one_kind_share_a_table(tmp_path):
     payloads = [json.loads(e["text"]) for e in read("script") if e.get("type") == "application/json"]
     assert len(payloads) == 1
     assert next(c for c in payloads[0]["columns"] if c["title"] == "part")["levels"] == ["width_16", "width_32"]
+
+
+def test_defaults_that_all_parts_share_are_told_once(tmp_path):
+    same = {**made.FEW, "lr": [0.1], "init": ["he_normal"]}
+    parts = {name: Results(made.training(tmp_path / name, **same)) for name in ("one", "other")}
+    every, *rests = caveats.of_parts(parts)
+    assert every.rows == [("Held fixed, by default", "dataset digits; loss cross_entropy; steps 200")]
+    assert [one.title for one in rests] == ["Part one", "Part other"]
+    assert not any("by default" in heading for one in rests for heading, _ in one.rows)
+
+
+def test_figures_of_a_part_say_which(tmp_path):
+    for width in (16, 32):
+        made.training(tmp_path / "s" / f"width_{width}", **{**made.FEW, "lr": [0.1], "activation": ["relu"]})
+    headings = [element["text"] for element in Read(page.html(tmp_path / "s"))("h3")]
+    assert {"width_16: Test accuracy of all runs, by factor", "width_32: Test accuracy of all runs, by factor"} <= {
+        *headings
+    }
 
 
 def test_report_writes_a_file(folders, tmp_path):

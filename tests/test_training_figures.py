@@ -113,11 +113,11 @@ def test_a_sweep_gets_all_figures_and_a_study_of_two_factors_the_one(runs):
     def names(table):
         return [name for name, *_ in report.figures(SimpleNamespace(runs=table, study={"kind": "train"}))]
 
-    everything = ["accuracy_by_level", "explained", "best_heatmap", "parallel_coordinates"]
+    everything = ["accuracy_by_level", "accuracy_by_rate", "explained", "best_heatmap", "parallel_coordinates"]
     assert names(runs) == everything
     assert names(runs[runs["lr"] == 0.1]) == everything[:1]
-    assert names(runs.rename(columns={"activation": "depth"})) == [everything[0], everything[1], everything[3]]
-    assert names(runs.assign(status="diverged", val_accuracy=np.nan, test_accuracy=np.nan)) == []
+    assert names(runs.rename(columns={"activation": "depth"})) == [*everything[:3], everything[4]]
+    assert names(runs.assign(status="diverged", val_accuracy=np.nan, test_accuracy=np.nan)) == ["diverged_heatmap"]
 
 
 def test_a_figure_may_draw_differences_in_pairs_of_one_seed():

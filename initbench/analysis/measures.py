@@ -35,7 +35,14 @@ class Measure:
     """Of an axis."""
     each: bool = False
     """Whether every row stands for itself, and `layer` and `step` are factors."""
+    by_row: Callable[[Rows], pd.Series] | None = None
+    """The same of many networks at once, where each is one row: in a sweep seconds."""
     spec: str = ""
+
+
+def _of_rows(by_row: Callable[[Rows], pd.Series], scale: Scale = LINEAR, **told: Any) -> Measure:
+    """A measure of networks that are one row each."""
+    return Measure(lambda rows: float(by_row(rows).iloc[0]), scale, by_row=by_row, **told)
 
 
 MEASURES: Catalogue[Measure] = Catalogue("measure")
@@ -54,9 +61,7 @@ def at(of: str, layer: int = -1) -> Measure:
 @MEASURES.register("each", summary="A column's value at every layer and step: for figures against those.",
                    formula="m_l")  # fmt: skip
 def each(of: str, log: bool = True) -> Measure:
-    return Measure(
-        lambda rows: float(rows[of].iloc[0]), LOG if log else LINEAR, columns=(of,), each=True, label=_plain(of)
-    )
+    return _of_rows(lambda rows: rows[of], LOG if log else LINEAR, columns=(of,), each=True, label=_plain(of))
 
 
 @MEASURES.register("ratio", summary="Between two layers, for what is positive.", formula="m_last / m_first")
@@ -106,7 +111,7 @@ def spread(of: str, layer: int = -1) -> Measure:
 
 @MEASURES.register("final", summary="What a run ends with; the accuracy of one that diverged is 0.", formula="m")
 def final(of: str = "test_accuracy") -> Measure:
-    return Measure(lambda rows: _final(rows, of), table="runs", columns=(of,), label=_plain(of))
+    return _of_rows(lambda rows: _final(rows, of), table="runs", columns=(of,), label=_plain(of))
 
 
 @MEASURES.register("gap", summary="What is better on the training than on the test images.",
@@ -115,8 +120,8 @@ def gap(of: str = "accuracy") -> Measure:
     if of not in ("accuracy", "loss"):
         raise UsageError(f"measure 'gap': of must be accuracy or loss, not {of}")
     sign = 1 if of == "accuracy" else -1
-    return Measure(
-        lambda rows: sign * float((rows[f"train_{of}"] - rows[f"test_{of}"]).iloc[0]),
+    return _of_rows(
+        lambda rows: sign * (rows[f"train_{of}"] - rows[f"test_{of}"]),
         table="runs",
         label=f"generalization gap ({of})",
     )
@@ -124,21 +129,19 @@ def gap(of: str = "accuracy") -> Measure:
 
 @MEASURES.register("diverged", summary="The share of runs that diverged.")
 def diverged() -> Measure:
-    return Measure(
-        lambda rows: float((rows["status"] == "diverged").iloc[0]), SHARE, table="runs", label="share diverged"
-    )
+    return _of_rows(lambda rows: rows["status"] == "diverged", SHARE, table="runs", label="share diverged")
 
 
 @MEASURES.register("alarms", summary="The share of repetitions in which a verdict calls a network wrong.")
 def alarms() -> Measure:
-    return Measure(lambda rows: float(rows["alarm"].iloc[0]), SHARE, label="share of alarms")
+    return _of_rows(lambda rows: rows["alarm"], SHARE, label="share of alarms")
 
 
 @MEASURES.register("reached", summary="The share of runs that end at a value or better (an accuracy above, a loss"
                    " below).")  # fmt: skip
 def reached(value: float, of: str = "test_accuracy") -> Measure:
-    return Measure(
-        lambda rows: float(_better(_final(rows, of), value, of)),
+    return _of_rows(
+        lambda rows: _better(_final(rows, of), value, of),
         SHARE,
         table="runs",
         columns=(of,),
@@ -195,12 +198,9 @@ def _over(value: float, by: float) -> float:
     return value / by if by else np.nan
 
 
-def _final(rows: Rows, of: str) -> float:
-    if of.endswith("accuracy") and (rows["status"] == "diverged").iloc[0]:
-        return 0.0
-    return float(rows[of].iloc[0])
+def _final(rows: Rows, of: str) -> pd.Series:
+    return rows[of].mask(rows["status"] == "diverged", 0.0) if of.endswith("accuracy") else rows[of]
 
 
-def _better(value: Any, bound: float, of: str) -> Any:
-    """Whether it is, number or column."""
+def _better(value: pd.Series, bound: float, of: str) -> pd.Series:
     return value >= bound if of.endswith("accuracy") else value <= bound

@@ -43,6 +43,8 @@ def observations(
         if column not in frame:
             raise UsageError(f"measure '{measure.spec}': no column '{column}'{did_you_mean(column, frame.columns)}")
     keys = [*factors, *(name for name in PLACES if measure.each and name in frame), "seed"]
+    if measure.by_row and not frame.duplicated(keys).any():
+        return frame[keys].assign(value=measure.by_row(frame).astype(float)).reset_index(drop=True)
     rows = [(*key, measure.value(group)) for key, group in frame.groupby(keys, sort=False, dropna=False)]
     return pd.DataFrame(rows, columns=[*keys, "value"])
 

@@ -53,10 +53,10 @@ def factors(runs: pd.DataFrame, measure: str = "test_accuracy") -> pd.DataFrame:
         if means.empty:
             continue
         worst = lost.idxmax() if lost.any() else ""
-        told = (name, len(lost), eta_squared(done[measure], [done[name]]), means.idxmax(), means.max(),
-                means.idxmin(), means.min(), worst, lost.max())  # fmt: skip
+        told = (name, len(lost), eta_squared(done[measure], [done[name]]), str(means.idxmax()), means.max(),
+                str(means.idxmin()), means.min(), str(worst), lost.max())  # fmt: skip
         rows.append(dict(zip(FACTOR_COLUMNS, told, strict=True)))
-    table = pd.DataFrame(rows, columns=FACTOR_COLUMNS).astype(dict.fromkeys(("best", "worst", "most_diverged"), str))
+    table = pd.DataFrame(rows, columns=FACTOR_COLUMNS)
     return table.sort_values("explained", ascending=False, ignore_index=True)
 
 

@@ -52,7 +52,7 @@ def blocks(scores: Scores) -> pd.DataFrame:
     """A row per block that all levels have, a column per level."""
     judged = scores.tuned
     rows = judged.settings or ["seed"]
-    frame = judged.frame.assign(block=judged.frame[rows].astype(str).agg("; ".join, axis=1))
+    frame = judged.frame.assign(block=judged.frame.groupby(rows, sort=False, dropna=False).ngroup())
     missing = frame["value"].isna().groupby([frame["block"], frame[scores.by]]).any()
     means = frame.groupby(["block", scores.by], sort=False)["value"].mean().mask(missing)
     whole = frame.groupby("block", sort=False)[scores.by].nunique() == len(judged.levels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from initbench.analysis.comparison.scores import Real, Scores
+from initbench.analysis.training import NOT_RUN
 
 RESAMPLES = 2_000
 
@@ -31,11 +32,17 @@ def standard_error(scores: Scores, level: object, baseline: object, resamples: i
 def _chosen_means(scores: Scores, level: object, seeds: list[int], drawn: Real) -> dict[object, Real]:
     """Setting -> the metric's mean at the level that is best on validation, in each draw: `draws`."""
     frame = scores.frame[scores.frame[scores.by] == level]
+    row, numbers = np.searchsorted(seeds, frame["seed"]), frame[["val", "value"]].to_numpy(float)
+    choice = frame.groupby([*scores.tune], dropna=False).ngroup().to_numpy()
+    settings = (
+        frame.groupby(scores.settings, sort=False, dropna=False).indices if scores.settings else {(): slice(None)}
+    )
     means: dict[object, Real] = {}
-    for setting, rows in frame.groupby(scores.settings, sort=False, dropna=False) if scores.settings else [((), frame)]:
-        table = rows.pivot(index="seed", columns=list(scores.tune), values=["val", "value"]).reindex(seeds)
-        validation, metric = (table[name].to_numpy(float) for name in ("val", "value"))  # seeds choices
-        best = (drawn @ np.nan_to_num(validation)).argmax(axis=1)
+    for setting, own in settings.items():
+        validation, metric = np.full((2, len(seeds), choice.max() + 1), np.nan)  # seeds choices
+        validation[row[own], choice[own]], metric[row[own], choice[own]] = numbers[own].T
+        known = np.where(np.isnan(validation).all(axis=0), NOT_RUN, np.nan_to_num(validation))
+        best = (drawn @ known).argmax(axis=1)
         # a missing number is lost in the draws that hold it alone: 0 times missing is 0 here
         weighted = np.where(drawn[:, :, None] > 0, drawn[:, :, None] * metric[None], 0.0).sum(axis=1)
         means[setting] = weighted[np.arange(len(drawn)), best]

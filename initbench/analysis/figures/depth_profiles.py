@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
-from initbench.analysis.figures import style
+from initbench.analysis.figures import panels, style
 from initbench.analysis.growth import DIRECTIONS
 
 KEYS = ["init", "activation", "layer"]
 LAW = "mean_field"
+MOST_COLUMNS = 4
 STEEPEST, LEAST, MOST = 4.0, 6, 300
 """The axis ends with the data, or where a factor of 4 a layer would (within 6 to 300 decades): there the well-known
 failures are still seen, and the others do not flatten them."""
@@ -81,8 +81,7 @@ def draw(summary: pd.DataFrame) -> Figure:
     activations = list(summary["activation"].unique())
     looks = style.looks(summary["init"])
     quantity = QUANTITIES[summary["direction"].iloc[0]]
-    columns = min(len(activations), 4)
-    rows = math.ceil(len(activations) / columns)
+    rows, columns = panels.shape(len(activations), MOST_COLUMNS)
     height = max(2.5 * rows + 1.4, 0.22 * len(looks) + 2.0)
     figure = style.page(max(2.6 * columns + 2.6, 7.0), height, quantity.title, _caption(summary))
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
@@ -91,8 +90,8 @@ def draw(summary: pd.DataFrame) -> Figure:
         _panel(axes, summary[summary["activation"] == activation], looks)
         _note(axes, summary[summary["activation"] == activation], quantity.free)
         axes.set_title(style.label(activation))
-    _name_axes(grid, len(activations), quantity.axis)
-    figure.legend(handles=_keys(looks), loc="outside right center", title="initializer", frameon=False)
+    panels.name_axes(grid, len(activations), "layer", quantity.axis)
+    panels.key(figure, looks, "initializer", [Line2D([], [], label="theory (mean field)", **THEORY)])
     return figure
 
 
@@ -131,25 +130,6 @@ def _scale(axes: Axes, summary: pd.DataFrame) -> None:
     ticks = 10 ** np.arange(np.ceil(low / step) * step, high + 1, step)
     axes.yaxis.set_major_locator(FixedLocator(ticks.tolist()))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
-
-
-def _name_axes(grid: np.ndarray, used: int, y: str) -> None:
-    """Name the outer axes of a grid of which only the first `used` are, and remove the others."""
-    columns = grid.shape[1]
-    for place, axes in enumerate(grid.flat):
-        if place >= used:
-            axes.remove()
-        elif place + columns >= used:
-            axes.set_xlabel("layer")
-            axes.tick_params(labelbottom=True)
-        if place % columns == 0:
-            axes.set_ylabel(y)
-
-
-def _keys(looks: dict[str, style.Look]) -> list[Line2D]:
-    """The legend's entries: every initializer, then theory."""
-    drawn = [Line2D([], [], label=style.label(name), **look.line) for name, look in looks.items()]
-    return [*drawn, Line2D([], [], label="theory (mean field)", **THEORY)]
 
 
 def _caption(summary: pd.DataFrame) -> str:

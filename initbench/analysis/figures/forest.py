@@ -21,7 +21,8 @@ def draw(summary: pd.DataFrame) -> Figure:
     """A line a level: its difference with the interval; filled where it is decided, the bound of equivalence shaded."""
     first = summary.iloc[0]
     ratio = first["ratio"]
-    title = f"{first['metric']} by level, against {style.label(str(first['baseline']))}"
+    metric, baseline = str(first["metric"]).replace("_", " ").capitalize(), str(first["baseline"])
+    title = f"{metric} by level, against {style.label(baseline)}"
     figure = style.page(8, 0.42 * len(summary) + 2.0, title, _caption(summary))
     axes = figure.subplots()
     axes.axvline(1 if ratio else 0, color="0.3", lw=1)
@@ -38,7 +39,7 @@ def draw(summary: pd.DataFrame) -> Figure:
         axes.plot(row["difference"], place, MARKS[row["word"]], color=color, ms=7, mfc=color if decided else "white")
         axes.annotate(row["word"], (row["high"], place), (6, 0), textcoords="offset points", va="center", color="0.3")
     axes.set_yticks(range(len(summary)), [style.label(str(level)) for level in summary["level"]])
-    axes.set(ylim=(len(summary) - 0.5, -0.5), xlabel="ratio" if ratio else "difference")
+    axes.set(ylim=(len(summary) - 0.5, -0.5), xlabel=f"{'ratio to' if ratio else 'difference from'} {baseline}")
     axes.margins(x=0.18)
     return figure
 

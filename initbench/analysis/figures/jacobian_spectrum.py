@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator
 
-from initbench.analysis.figures import style
+from initbench.analysis.figures import panels, style
 
 KEYS = ["init", "activation", "scope", "layer"]
 VALUES = ["singular_min", "singular_5", "singular_25", "singular_50", "singular_75", "singular_95", "singular_max"]
 LINE = "singular_75"
 """The median of a rectifier's layer is often 0."""
+MOST_COLUMNS = 3
 LOWEST = 1e-12
 """The axis ends here, or where the data does; what is below the rounding is drawn to far below."""
 
@@ -39,44 +39,53 @@ def summary(jacobians: pd.DataFrame) -> pd.DataFrame:
 def draw(summary: pd.DataFrame) -> Figure:
     """One panel an activation: layers from left to right, and the network beside them; a line an initializer."""
     activations, looks = list(summary["activation"].unique()), style.looks(summary["init"])
-    columns = max(1, min(len(activations), 3))
-    rows = max(1, math.ceil(len(activations) / columns))
+    rows, columns = panels.shape(len(activations), MOST_COLUMNS)
     size = max(3.4 * columns + 2.6, 7.0), max(2.9 * rows + 1.5, 0.22 * len(looks) + 2)
     figure = style.page(*size, "Singular values of the Jacobian, layer by layer and of the network", _caption(summary))
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    for place, axes in enumerate(grid.flat):
-        if place >= len(activations):
-            axes.remove()
-            continue
-        _panel(axes, summary[summary["activation"] == activations[place]], looks)
-        axes.set_title(style.label(activations[place]))
-        if place % columns == 0:
-            axes.set_ylabel("singular value")
+    for axes, activation in zip(grid.flat, activations, strict=False):
+        _panel(axes, summary[summary["activation"] == activation], looks)
+        axes.set_title(style.label(activation))
+    panels.name_axes(grid, len(activations), "layer", "singular value")
     ends = summary[["singular_5", LINE, "singular_min", "singular_max"]].to_numpy(float)
     grid[0, 0].set_ylim(max(np.nanmin(ends, initial=1), LOWEST) / 2, np.nanmax(ends, initial=1) * 2)
-    keys = [Line2D([], [], label=style.label(name), **look.line) for name, look in looks.items()]
-    figure.legend(handles=keys, loc="outside right center", title="initializer", frameon=False)
+    panels.key(figure, looks, "initializer")
     return figure
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, looks: dict[str, style.Look]) -> None:
     depth, names = int(rows["layer"].max()), list(rows["init"].unique())
-    step = max(1.0, depth / 12)
-    axes.set(yscale="log", xlabel="layer")
-    for place, name in enumerate(names):
+    axes.set_yscale("log")
+    for place, (name, x) in enumerate(zip(names, places(depth, len(names)), strict=True)):
         look, mine = looks[name], rows[rows["init"] == name]
         layers, (network,) = mine[mine["scope"] == "layer"], mine[mine["scope"] == "network"].to_dict("records")
         low = layers["singular_5"].fillna(LOWEST**2)
         axes.fill_between(layers["layer"], low, layers["singular_95"], color=look.color, alpha=0.15, linewidth=0)
         every = max(1, len(layers) // 4)
         axes.plot(layers["layer"], layers[LINE], label=name, markevery=(place % every, every), **look.line)
-        _interval(axes, depth + (1.5 + place) * step, network, look)
+        _interval(axes, x, network, look)
     axes.axhline(1, color="0.2", linewidth=0.9, linestyle=(0, (1, 1.5)))
+    aside(axes, depth, len(names))
+
+
+def places(depth: int, count: int) -> np.ndarray:
+    """Where right of `depth` layers, behind a rule, the network has `count` marks."""
+    return depth + (1.5 + np.arange(count)) * _step(depth, count)
+
+
+def aside(axes: Axes, depth: int, count: int) -> None:
+    """The rule, the room right of it for the network, and what stands on the axis."""
+    step = _step(depth, count)
     axes.axvline(depth + step * 0.7, color="0.4", linewidth=0.8)
-    ticks = [*np.unique(np.linspace(1, depth, min(depth, 4)).round()), depth + (1 + len(names) / 2) * step]
+    ticks = [*np.unique(np.linspace(1, depth, min(depth, 4)).round()), depth + (1 + count / 2) * step]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.set_xticklabels([*(f"{tick:.0f}" for tick in ticks[:-1]), "network"])
-    axes.set_xlim(1 - 0.5 * step, depth + (1.5 + len(names)) * step)
+    axes.set_xlim(1 - 0.5 * step, depth + (1.5 + count) * step)
+
+
+def _step(depth: int, count: int) -> float:
+    """Between two marks; all together take no more room than the layers."""
+    return min(max(1.0, depth / 12), depth / count)
 
 
 def _interval(axes: Axes, x: float, values: dict[Any, Any], look: style.Look) -> None:

@@ -21,19 +21,21 @@ DEPTHS = (1.0, 1000.0)
 """Layers where the colours end."""
 ENDLESS = {"unbounded": "0.72", "vanishing": "0.9"}
 """Phases without a fixed point above 0, in greys that no colour of the map has beside it."""
-LEAST_AREA = 0.03
+LEAST_AREA = 0.05
 """Of the grid: a phase that covers less gets no word."""
 STROKE = [withStroke(linewidth=4.5, foreground="black")]
 DASHES = {"attracting": "solid", "repelling": (0, (2, 1.2))}
 WORDS = {"attracting": "χ₁ = 1, q* attracts", "repelling": "χ₁ = 1, q* repels", "neutral": "χ₁ = 1, every q is q*"}
 
 
-def summary(points: pd.DataFrame, line: pd.DataFrame) -> pd.DataFrame:
-    """What the figure draws, of one activation: its `points` (xi_c and phase), then its critical `line` where it is.
+def summary(points: pd.DataFrame, line: pd.DataFrame | None = None) -> pd.DataFrame:
+    """What the figure draws, of one activation: its `points` (xi_c and phase), then its critical `line`, if known.
 
     `points` and `line` are those of a phase diagram; `part` tells their rows apart. The line goes along rising q*,
     through all its branches; where it leaves the bias variances that are shown, a new ``piece`` begins.
     """
+    if line is None:
+        return points.assign(part=POINT).reindex(columns=COLUMNS)
     found = line[line["stability"] != "none"].sort_values("q_star", kind="stable")
     height = found["bias_variance"].rank(method="dense")
     found = found.assign(piece=(height.diff().abs() > 1).cumsum())

@@ -51,14 +51,16 @@ def _groups(summary: pd.DataFrame) -> list[tuple[float, float]]:
     """First and last rank of each longest run of levels that are not told apart; runs of one are none."""
     groups: list[tuple[float, float]] = []
     for start, until in summary[["rank", "until"]].itertuples(index=False):
-        if until > start and not any(low <= start and until <= high for low, high in groups):
+        alone = summary["rank"].between(start, until).sum() == 1
+        if not alone and not any(low <= start and until <= high for low, high in groups):
             groups.append((start, until))
     return groups
 
 
 def _caption(summary: pd.DataFrame) -> str:
     first = summary.iloc[0]
+    method, p = str(first["method"]), first["p_friedman"]
     return (
-        f"{first['method']}; {first['blocks']} blocks. 1 is best. Friedman's p = {first['p_friedman']:.3g}. Levels"
+        f"{method[0].upper()}{method[1:]}; {first['blocks']} blocks. 1 is best. Friedman's p = {p:.3g}. Levels"
         " under one bar are not told apart at 5 % (Nemenyi)."
     )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from markupsafe import Markup
 from initbench.analysis.figures import PNG, save
 from initbench.analysis.page import caveats, content, findings, provenance
 from initbench.analysis.page.answers import Answer, keep, opened
+from initbench.analysis.page.comparisons import Comparison
 from initbench.analysis.page.drawings import Drawn, Made, drawn, figures
 from initbench.analysis.page.expected import Outcome, outcomes
 from initbench.analysis.page.tables import Grid, Table
@@ -28,6 +29,32 @@ from initbench.analysis.results import Results
 from initbench.core.files import write_text
 
 __all__ = ["Answer", "html", "keep", "write_all"]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a results folder holds, and what is made of it once: findings and figures."""
+
+    answer: Answer
+    parts: Mapping[str, Results]
+    found: Mapping[str, findings.Finding]
+    figures: list[Made]
+    compared: list[Made]
+    """Figures of the comparison that is the answer of a folder without parts and expectations."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is of one part, and nothing was expected: the part's finding is then the answer."""
+        return len(self.parts) == 1 and self.answer.outcomes.empty
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison as the page shows it."""
+
+    title: str
+    comparison: Comparison
+    figures: list[Drawn]
 
 
 @dataclass(frozen=True)
@@ -41,8 +68,10 @@ class Subject:
     outcomes: list[Outcome]
     answer: Answer
     rests: list[caveats.Rests]
-    parts: list[tuple[str, findings.Finding]]
+    parts: list[tuple[str, findings.Finding, Compared | None]]
     """What each part found by itself, where the study has several or expects something."""
+    compared: Compared | None
+    """Else: the comparison that it makes."""
     figures: list[Drawn]
     tables: list[Grid | Table]
     provenance: list[tuple[str, list[tuple[str, str]]]]
@@ -51,13 +80,16 @@ class Subject:
     cite: str
 
 
-def html(*folders: str | Path, title: str = "", made: Iterable[Made] = ()) -> str:
+def html(*folders: str | Path, title: str = "") -> str:
     """The page of the results in `folders`, as text: a study's, one command's, or several under one `title`.
 
-    `made` are the figures of one folder, where they are drawn already (`analysis.report.figures`). Raises `UsageError`
-    where a folder holds no results.
+    Raises `UsageError` where a folder holds no results.
     """
-    subjects = list(_subjects([Path(folder) for folder in folders], list(made)))
+    return _html([_told(Path(folder)) for folder in folders], title)
+
+
+def _html(told: list[Told], title: str = "") -> str:
+    subjects = list(_subjects(told))
     grids = [table for subject in subjects for table in subject.tables if isinstance(table, Grid)]
     scripts = list(_scripts(grids))
     return environment().get_template("page.html.j2").render(
@@ -80,26 +112,32 @@ def write_all(out: Path, folder: Path, formats: Sequence[str] = (PNG,)) -> list[
 
     Each is drawn once, and kept in each of the `formats`. The paths, the page's first, then each figure's first.
     """
-    made = list(figures(*opened(out)))
-    images = [save(figure, summary, folder, name, formats) for name, summary, figure in made]
+    told = _told(out)
+    made = [*told.compared, *told.figures]
+    images = [save(one.figure, one.summary, folder, one.name, formats) for one in made]
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "report.html", html(out, made=made))
+    write_text(folder / "report.html", _html([told]))
     return [folder / "report.html", *images]
 
 
-def _subjects(folders: list[Path], made: list[Made]) -> Iterator[Subject]:
-    for place, folder in enumerate(folders):
-        answer, parts = opened(folder)
-        alone = len(folders) == 1
-        yield _subject(f"s{place}-" if place else "", "" if alone else answer.name, answer, parts, made)
-
-
-def _subject(place: str, heading: str, answer: Answer, parts: dict[str, Results], made: list[Made]) -> Subject:
+def _told(folder: Path) -> Told:
+    answer, parts = opened(folder)
     found = {part: findings.of_results(results) for part, results in parts.items()}
+    told = Told(answer, parts, found, list(figures(answer, parts)), [])
+    comparison = next(iter(found.values())).comparison
+    return replace(told, compared=list(comparison.figures())) if told.plain and comparison else told
+
+
+def _subjects(all_told: list[Told]) -> Iterator[Subject]:
+    for place, told in enumerate(all_told):
+        yield _subject(f"s{place}-" if place else "", "" if len(all_told) == 1 else told.answer.name, told)
+
+
+def _subject(place: str, heading: str, told: Told) -> Subject:
+    answer, parts, found = told.answer, told.parts, told.found
     first = next(iter(found.values()))
-    expects = len(answer.outcomes) > 0
     question = answer.question or (first.question if len(found) == 1 else f"What do the results in {answer.name} say?")
-    if expects:
+    if len(answer.outcomes):
         finding = findings.of_outcomes(question, answer.outcomes)
     else:
         lead = first.lead if len(found) == 1 else " ".join(f"{part}: {one.lead}" for part, one in found.items())
@@ -110,15 +148,30 @@ def _subject(place: str, heading: str, answer: Answer, parts: dict[str, Results]
         finding=finding,
         outcomes=outcomes(answer.outcomes),
         answer=answer,
-        rests=[caveats.rests(part, results) for part, results in parts.items()],
-        parts=list(found.items()) if expects or len(found) > 1 else [],
-        figures=list(drawn(made or figures(answer, parts), f"{place}f")),
+        rests=caveats.of_parts(parts),
+        parts=[] if told.plain else list(_parts(found, place)),
+        compared=_compared(first.comparison, told.compared, f"{place}c") if told.plain else None,
+        figures=list(drawn(told.figures, f"{place}f")),
         tables=content.tables(parts, f"{place}t"),
         provenance=[(part, provenance.rows(results)) for part, results in parts.items()],
         again=provenance.again(answer, parts),
         setup=provenance.setup(parts),
         cite=provenance.cite(answer, parts),
     )
+
+
+def _parts(
+    found: Mapping[str, findings.Finding], place: str
+) -> Iterator[tuple[str, findings.Finding, Compared | None]]:
+    for number, (part, finding) in enumerate(found.items(), 1):
+        made = finding.comparison.figures(part) if finding.comparison else ()
+        yield part, finding, _compared(finding.comparison, made, f"{place}p{number}c")
+
+
+def _compared(comparison: Comparison | None, made: Iterable[Made], place: str) -> Compared | None:
+    if comparison is None:
+        return None
+    return Compared(f"Levels of {comparison.by} against {comparison.baseline}", comparison, list(drawn(made, place)))
 
 
 def _styles(grids: list[Grid]) -> Iterator[str]:

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 
 from initbench.analysis.observations import are_numbers
+from initbench.analysis.page import alternatives_comparisons as comparisons
+from initbench.analysis.page import alternatives_networks as networks
+from initbench.analysis.page import alternatives_training as training
+from initbench.analysis.page.phrases import MOST, few, number
 
-MOST = 8
-"""Things named one by one; of more, the ends are named."""
 Tell = Callable[[pd.DataFrame], str]
 
 
@@ -27,8 +29,8 @@ def _relation(summary: pd.DataFrame) -> str:
     measured = summary[summary["source"] == "measured"]
     if first["y_name"]:
         ends = measured.loc[[measured["estimate"].idxmin(), measured["estimate"].idxmax()]]
-        told = [f"{_number(row['estimate'])} at {first['x_name']} {_number(row['x'])} and {first['y_name']}"
-                f" {_number(row['y'])}" for row in ends.to_dict("records")]  # fmt: skip
+        told = [f"{number(row['estimate'])} at {first['x_name']} {number(row['x'])} and {first['y_name']}"
+                f" {number(row['y'])}" for row in ends.to_dict("records")]  # fmt: skip
         return f"A map of {first['measure']}: lowest {told[0]}, highest {told[1]}."
     lines = []
     for (panel, hue), rows in measured.groupby(["panel", "hue"], sort=False):
@@ -36,7 +38,7 @@ def _relation(summary: pd.DataFrame) -> str:
             f"{first[f'{key}_name']} {value}" for key, value in (("panel", panel), ("hue", hue)) if value != ""
         )
         lines.append(f"{who}: {_course(rows, str(first['x_name']))}" if who else _course(rows, str(first["x_name"])))
-    return f"{first['measure']} by {first['x_name']}. {_few(lines)}"
+    return f"{first['measure']} by {first['x_name']}. {few(lines)}"
 
 
 def _course(rows: pd.DataFrame, x: str) -> str:
@@ -46,113 +48,15 @@ def _course(rows: pd.DataFrame, x: str) -> str:
         "x", key=lambda values: values if pd.api.types.is_numeric_dtype(values) else values.astype(str)
     )
     if len(ordered) <= 4:
-        return ", ".join(f"{_estimate(row)} at {x} {_number(row['x'])}" for row in ordered.to_dict("records"))
+        return ", ".join(f"{_estimate(row)} at {x} {number(row['x'])}" for row in ordered.to_dict("records"))
     ends = ordered.iloc[[0, -1]].to_dict("records")
-    return " to ".join(f"{_number(row['estimate'])} at {x} {_number(row['x'])}" for row in ends)
+    return " to ".join(f"{number(row['estimate'])} at {x} {number(row['x'])}" for row in ends)
 
 
 def _estimate(row: dict) -> str:
     if not np.isfinite([row["low"], row["high"]]).all():
-        return _number(row["estimate"])
-    return f"{_number(row['estimate'])} ({_number(row['low'])} to {_number(row['high'])})"
-
-
-def _heatmap(summary: pd.DataFrame) -> str:
-    """Growth by pairing: how many are stable in each direction, and the ends."""
-    lines = []
-    for direction, cells in summary.groupby("direction", sort=False):
-        known = cells[cells["growth"].notna()]
-        told = f"{direction}: {int(cells['stable'].sum())} of {int(cells['word'].notna().sum())} pairings are stable"
-        if len(known):
-            ends = known.loc[[known["growth"].idxmin(), known["growth"].idxmax()]].to_dict("records")
-            told += "; slowest growth {}, fastest {}".format(
-                *(f"{_number(row['growth'])} with {row['init']} and {row['activation']}" for row in ends)
-            )
-        lines.append(told)
-    return f"log10 of the second moment's factor per layer. {'. '.join(lines)}."
-
-
-def _profile(summary: pd.DataFrame) -> str:
-    """Second moment by layer: of each pairing the ends; of many pairings where each initializer's end."""
-    if summary.groupby(["init", "activation"]).ngroups > MOST:
-        return _ends(summary)
-    lines = []
-    for (init, activation), rows in summary.groupby(["init", "activation"], sort=False):
-        ordered = rows.sort_values("layer")
-        first, last = ordered["mean"].iloc[0], ordered["mean"].iloc[-1]
-        lines.append(f"{init} with {activation}: {_number(first)} at layer 1, {_number(last)} at layer"
-                     f" {int(ordered['layer'].iloc[-1])}")  # fmt: skip
-    return _few(lines)
-
-
-def _ends(summary: pd.DataFrame) -> str:
-    """Of each initializer where its curves end, over the activations, in the direction of travel."""
-    at = summary["layer"].max() if (summary["direction"] == "forward").all() else summary["layer"].min()
-    lines = []
-    for init, rows in summary[summary["layer"] == at].groupby("init", sort=False):
-        known = rows.dropna(subset=["mean"])
-        told = f"{_number(known['mean'].min())} to {_number(known['mean'].max())}" if len(known) else "beyond float64"
-        lines.append(f"{init} {told}")
-    return f"At layer {at}, over {summary['activation'].nunique()} activations: {'; '.join(lines)}."
-
-
-def _histograms(summary: pd.DataFrame) -> str:
-    """The root mean square of each initializer's activations, first layer and last."""
-    lines = []
-    for (init, quantity), rows in summary.dropna(subset=["layer"]).groupby(["init", "quantity"], sort=False):
-        ends = rows.loc[[rows["layer"].idxmin(), rows["layer"].idxmax()]]
-        told = " to ".join(f"{_number(row['rms'])} in layer {row['layer']}" for row in ends.to_dict("records"))
-        lines.append(f"{init}, {'activations' if quantity == 'a' else 'gradients'}: root mean square {told}")
-    return _few(lines, 12)
-
-
-def _levels(summary: pd.DataFrame) -> str:
-    """Accuracy by level: of each factor what it explains, its best and its worst level."""
-    lines = []
-    for factor, rows in summary.groupby("factor", sort=False):
-        known = rows.dropna(subset=["mean"])
-        if known.empty:
-            continue
-        ranked = known.sort_values("mean").to_dict("records")
-        worst, best = ranked[0], ranked[-1]
-        lines.append(f"{factor} explains {rows['explained'].iloc[0]:.1%}: mean {best['mean']:.3f} at {best['level']},"
-                     f" {worst['mean']:.3f} at {worst['level']}")  # fmt: skip
-    return _few(lines, 12)
-
-
-def _shares(summary: pd.DataFrame) -> str:
-    """What each factor explains."""
-    rows = summary.to_dict("records")
-    return _few([f"{row['factor']} explains {row['explained']:.1%}" for row in rows], 12)
-
-
-def _pairings(summary: pd.DataFrame) -> str:
-    """Of each initializer the accuracy with its best and its worst activation."""
-    lines = []
-    for init, rows in summary.groupby("init", sort=False):
-        ranked = rows.sort_values("test_accuracy").to_dict("records")
-        told = [f"{_number(row['test_accuracy'])} with {row['activation']}" for row in (ranked[-1], ranked[0])]
-        lines.append(f"{init}: test accuracy {' down to '.join(told[: len(ranked)])}")
-    return _few(lines, 20)
-
-
-def _configurations(summary: pd.DataFrame) -> str:
-    """The best configuration, and how many there are."""
-    factors = list(summary.columns[: summary.columns.get_loc("test_accuracy")])
-    best = summary.sort_values("rank").iloc[0]
-    setting = ", ".join(f"{name} {best[name]}" for name in factors)
-    return (
-        f"{len(summary):,} configurations, test accuracy {_number(summary['test_accuracy'].min())} to"
-        f" {_number(summary['test_accuracy'].max())}. Best on validation: {setting}, with"
-        f" {_number(best['test_accuracy'])}."
-    )
-
-
-def _rates(summary: pd.DataFrame) -> str:
-    """Alarms by case."""
-    lines = [f"{row['case']}: {row['rate']:.1%} ({row['low']:.1%} to {row['high']:.1%})"
-             for row in summary.to_dict("records")]  # fmt: skip
-    return _few(lines, 12)
+        return number(row["estimate"])
+    return f"{number(row['estimate'])} ({number(row['low'])} to {number(row['high'])})"
 
 
 def _any(summary: pd.DataFrame) -> str:
@@ -161,7 +65,7 @@ def _any(summary: pd.DataFrame) -> str:
     for name, values in summary.items():
         if are_numbers(values):
             known = values[np.isfinite(values.to_numpy(float))]
-            told += [f"{name} {_number(known.min())} to {_number(known.max())}"] if len(known) else []
+            told += [f"{name} {number(known.min())} to {number(known.max())}"] if len(known) else []
         elif 1 < values.nunique() <= MOST:
             told.append(f"{name}: {', '.join(map(str, values.dropna().unique()))}")
     return f"{len(summary)} rows of numbers. {'; '.join(told)}."
@@ -169,25 +73,25 @@ def _any(summary: pd.DataFrame) -> str:
 
 TOLD: dict[frozenset[str], Tell] = {
     frozenset({"source", "x_name", "y_name", "estimate", "measure"}): _relation,
-    frozenset({"growth", "stable", "word", "direction"}): _heatmap,
-    frozenset({"layer", "mean", "theory", "quantity", "direction"}): _profile,
-    frozenset({"rms", "density", "quantity"}): _histograms,
-    frozenset({"factor", "explained", "level", "mean"}): _levels,
-    frozenset({"factor", "explained", "mean_at_best"}): _shares,
-    frozenset({"rank", "test_accuracy", "val_accuracy"}): _configurations,
-    frozenset({"init", "activation", "test_accuracy", "val_accuracy"}): _pairings,
-    frozenset({"case", "rate", "low", "high"}): _rates,
+    frozenset({"growth", "stable", "word", "direction"}): networks.heatmap,
+    frozenset({"layer", "mean", "theory", "quantity", "direction"}): networks.profile,
+    frozenset({"rms", "density", "quantity"}): networks.histograms,
+    frozenset({"factor", "explained", "level", "mean"}): training.levels,
+    frozenset({"factor", "explained", "mean_at_best"}): training.shares,
+    frozenset({"rank", "test_accuracy", "val_accuracy"}): training.configurations,
+    frozenset({"init", "activation", "test_accuracy", "val_accuracy"}): training.pairings,
+    frozenset({"case", "rate", "low", "high"}): networks.rates,
+    frozenset({"init", "activation", "diverged", "share"}): training.lost,
+    frozenset({"panel", "hue", "lr", "chosen_rate"}): training.by_rate,
+    frozenset({"panel", "hue", "quantity", "step", "mean"}): training.curves,
+    frozenset({"init", "activation", "quantity", "layer", "mean"}): networks.fractions,
+    frozenset({"scope", "mean", "predicted"}): networks.factors,
+    frozenset({"scope", "singular_5", "singular_95"}): networks.spectrum,
+    frozenset({"x_name", "xi_c", "xi_q"}): networks.depths,
+    frozenset({"part", "weight_variance", "bias_variance", "xi_c"}): networks.phases,
+    frozenset({"level", "baseline", "difference", "word"}): comparisons.differences,
+    frozenset({"rank", "critical_difference", "until"}): comparisons.ranks,
+    frozenset({"source", "path", "component_1", "explained"}): comparisons.paths,
+    frozenset({"depth", "lr", "step", "train_loss"}): comparisons.predicted,
 }
 """Columns of a summary -> what tells it."""
-
-
-def _few(lines: list[str], most: int = MOST) -> str:
-    """Sentences; of many the first, and how many more there are."""
-    told = ". ".join(lines[:most])
-    return f"{told}." if len(lines) <= most else f"{told}. And {len(lines) - most} more, in the CSV."
-
-
-def _number(value: object) -> str:
-    if not isinstance(value, int | float | np.number) or isinstance(value, bool):
-        return str(value)
-    return f"{value:.3g}".replace("-", "−")

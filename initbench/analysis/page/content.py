@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from initbench.analysis import training
-from initbench.analysis.figures import calibration
+from initbench.analysis.figures import calibration, landscape, predicted_curves
 from initbench.analysis.page.tables import Grid, Table, grid, table
 from initbench.analysis.results import Results
 from initbench.analysis.statistics import CONFIDENCE
@@ -98,6 +98,16 @@ def _calibration(parts: Parts, place: str) -> list[Content]:
                   together(parts, lambda results: calibration.summary(results.table("alarms"))))]  # fmt: skip
 
 
+def _landscape(parts: Parts, place: str) -> list[Content]:
+    return [table("Where the paths end, geometric means over seeds with 95 % intervals",
+                  together(parts, lambda results: landscape.ends(results.curves)))]  # fmt: skip
+
+
+def _curve(parts: Parts, place: str) -> list[Content]:
+    return [table("Updates after which the predicted training loss is down to a share of its start",
+                  together(parts, lambda results: predicted_curves.times(results.curves)))]  # fmt: skip
+
+
 def _of_table(name: str, title: str) -> Callable[[Parts, str], list[Content]]:
     return lambda parts, place: [grid(place, title, together(parts, lambda results: results.table(name)))]
 
@@ -114,5 +124,7 @@ KINDS: dict[str, Callable[[Parts, str], list[Content]]] = {
     "calibration": _calibration,
     "jacobian": _of_table("jacobians", "Predictions beside measurements, layer by layer"),
     "phase": _of_table("phases", "Fixed points and depth scales"),
+    "landscape": _landscape,
+    "curve": _curve,
 }
 """Kind of study -> its tables."""

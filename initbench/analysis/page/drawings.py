@@ -6,6 +6,7 @@ import base64
 import gzip
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -17,8 +18,16 @@ from initbench.analysis.page.answers import Answer
 from initbench.analysis.page.svg import Inline, inline
 from initbench.analysis.results import Results
 
-Made = tuple[str, pd.DataFrame, Figure]
-"""Name, numbers and figure."""
+
+class Made(NamedTuple):
+    """A figure, the numbers that it draws, and the part that it is of, where there are several."""
+
+    name: str
+    summary: pd.DataFrame
+    figure: Figure
+    part: str = ""
+
+
 MOST_PLAIN = 60_000
 """Letters of a CSV, beyond which it is compressed: ``.csv.gz``, which pandas and R read as it is."""
 
@@ -41,25 +50,26 @@ class Drawn:
 
 def drawn(made: Iterable[Made], prefix: str = "f") -> Iterator[Drawn]:
     """Figures as the page has them."""
-    for place, (name, summary, figure) in enumerate(made, 1):
-        yield _drawn(f"{prefix}{place}", name, summary, figure)
+    for place, one in enumerate(made, 1):
+        yield _drawn(f"{prefix}{place}", one)
 
 
 def figures(answer: Answer, parts: dict[str, Results]) -> Iterator[Made]:
     """All figures that the study asks for, and a sweep's; where it asks for none, those that its parts' kinds have."""
     for name, numbers in answer.figures.items():
-        yield name, numbers, relation.draw(numbers)
+        yield Made(name, numbers, relation.draw(numbers))
     for part, results in parts.items():
         if not answer.figures or report.is_sweep(results, report.LARGE_SWEEP):
             for name, numbers, figure in report.figures(results):
-                yield f"{part}_{name}".lstrip("_"), numbers, figure
+                yield Made(f"{part}_{name}".lstrip("_"), numbers, figure, part)
 
 
-def _drawn(place: str, name: str, summary: pd.DataFrame, figure: Figure) -> Drawn:
-    drawing = inline(figure, f"{place}-")
-    title = drawing.title or name.replace("_", " ")
-    file, link = csv_link(name, summary)
-    return Drawn(place, name, title, in_words(name, title, summary), drawing, file, link)
+def _drawn(place: str, made: Made) -> Drawn:
+    drawing = inline(made.figure, f"{place}-")
+    title = drawing.title or made.name.replace("_", " ")
+    title = f"{made.part}: {title}" if made.part else title
+    file, link = csv_link(made.name, made.summary)
+    return Drawn(place, made.name, title, in_words(made.name, title, made.summary), drawing, file, link)
 
 
 def csv_link(name: str, frame: pd.DataFrame) -> tuple[str, str]:

@@ -3,51 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from initbench.analysis import training, verdicts
+from initbench.analysis import verdicts
 from initbench.analysis.agreement import LEVEL
 from initbench.analysis.expectations import HELD, NOT_HELD, UNDECIDED
 from initbench.analysis.figures import calibration
-from initbench.analysis.page import words
+from initbench.analysis.page import paths, trained, words
 from initbench.analysis.page.content import half_width
+from initbench.analysis.page.finding import Fact, Finding
 from initbench.analysis.results import Results
-from initbench.analysis.statistics import CONFIDENCE, LINEAR, LOG, SHARE, Interval, interval
-
-LEAST = 0.001
-"""Of the variance: a factor that explains less is not told of."""
-
-
-@dataclass(frozen=True)
-class Fact:
-    """A number that is seen from afar, what it is, and what it rests on."""
-
-    label: str
-    value: str
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was asked and found."""
-
-    question: str
-    lead: str
-    """One sentence, with its interval."""
-    facts: list[Fact] = field(default_factory=list)
-    groups: list[tuple[str, int, str]] = field(default_factory=list)
-    """What fails and where: word, how many, which."""
+from initbench.analysis.statistics import CONFIDENCE, LOG, Interval, interval
 
 
 def of_results(results: Results) -> Finding:
     """The finding of one results folder, by its kind."""
     found = KINDS.get(results.study["kind"], _any)(results)
     asked = str(results.study.get("question", ""))
-    return Finding(asked or found.question, found.lead, found.facts, found.groups)
+    return replace(found, question=asked or found.question)
 
 
 def of_outcomes(question: str, table: pd.DataFrame) -> Finding:
@@ -133,47 +110,6 @@ def _which(rows: pd.DataFrame, every: int) -> str:
     return "; ".join(told)
 
 
-def _training(results: Results) -> Finding:
-    runs = training.tuned(results.runs, list(results.study.get("tune", {})))
-    question = "Which settings train best?"
-    facts = [_lost(results.runs), *_decisive(results.runs)]
-    done = runs["val_accuracy"].notna()
-    if not done.any():
-        return Finding(question, f"No accuracy to compare: {training.counts(results.runs)}.", facts)
-    best = training.best(runs, 1)
-    keys = list(best.columns[: best.columns.get_loc("val_accuracy")])
-    own = runs.merge(best[keys], on=keys)
-    found = interval(own["test_accuracy"].dropna().to_numpy(float), LINEAR)
-    clipped = Interval(found.estimate, max(found.low, 0.0), min(found.high, 1.0), found.n) if found.n > 1 else found
-    of = runs.groupby(keys, sort=False, dropna=False).ngroups
-    setting = ", ".join(f"{name} {words.level(own[name].iloc[0])}" for name in training.varied(runs) if name != "seed")
-    lead = f"Test accuracy {words.number(found.estimate, 3)} ({words.between(clipped, lambda x: words.number(x, 3))})"
-    lead += f" at best, with {setting}." if setting else "."
-    chosen = f"of {words.counted(of, 'configuration')} the best on validation, judged on test"
-    return Finding(question, lead, [Fact("Best test accuracy", words.number(found.estimate, 3), chosen), *facts])
-
-
-def _lost(runs: pd.DataFrame) -> Fact:
-    ran = runs[runs["status"].isin(["finished", "diverged"])]
-    found = interval(np.array(ran["status"] == "diverged", dtype=np.float64), SHARE)
-    if found.n == 0:
-        return Fact("Diverged", words.MISSING, "no run was made")
-    note = f"{round(found.estimate * found.n):,} of {words.counted(found.n, 'run')};"
-    note += f" 95 % interval {words.share(found.low)} to {words.share(found.high)}"
-    return Fact("Diverged", words.share(found.estimate), note)
-
-
-def _decisive(runs: pd.DataFrame) -> list[Fact]:
-    """The factor that explains most of the variance of test accuracy, and the next."""
-    table = training.factors(runs)
-    factors = table[(table["factor"] != "seed") & (table["explained"] >= LEAST)].to_dict("records")
-    if not factors:
-        return []
-    first, rest = factors[0], [f"{row['factor']} {words.share(row['explained'])}" for row in factors[1:3]]
-    told = f"explains {words.share(first['explained'])} of the variance of test accuracy"
-    return [Fact("Decides most", str(first["factor"]), told + (f"; then {', '.join(rest)}" if rest else ""))]
-
-
 def _calibration(results: Results) -> Finding:
     table = calibration.summary(results.table("alarms"))
     told, facts = [], []
@@ -229,9 +165,11 @@ def _any(results: Results) -> Finding:
 
 KINDS: dict[str, Callable[[Results], Finding]] = {
     "variance": _propagation,
-    "train": _training,
+    "train": trained.finding,
     "calibration": _calibration,
     "jacobian": _jacobian,
     "phase": _phase,
+    "landscape": paths.landscapes,
+    "curve": paths.curves,
 }
 """Kind of study -> what it found."""
