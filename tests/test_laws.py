@@ -243,6 +243,13 @@ def test_cosines_of_a_rectifier_follow_the_arc_cosine_map():
     np.testing.assert_allclose(column(rows, "z_cosine"), expected, rtol=1e-11)
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu", "gelu", "sigmoid"])
+def test_an_input_and_itself_stay_one_where_neighbours_are_torn_apart(activation):
+    rows = rows_of("mean_field", "normal", activation, Network((64,) * 51), InputMoments((1.0,), 1.0))
+    cosines = column(rows, "z_cosine")
+    assert (cosines[np.isfinite(cosines)] == 1).all()
+
+
 def test_cosines_of_erf_follow_the_arcsine_map():
     """Williams 1998, with the second moments that belong to it, and biases."""
     q, c = 1.5 * 1.0 + 0.2, (1.5 * -0.4 + 0.2) / (1.5 + 0.2)

@@ -75,15 +75,16 @@ def values_and_slopes(activations: Sequence[Activation], each: Sequence[Tensor])
     with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
         leaves = [(z.clone() if z.is_inference() else z.detach()).requires_grad_() for z in each]
         values = [activation.function(leaf) for activation, leaf in zip(activations, leaves, strict=True)]
-        slopes = [torch.zeros_like(z) for z in each]
         curved = [place for place, value in enumerate(values) if value.requires_grad]  # the rest is constant
+        slopes: dict[int, Tensor] = {}
         if curved:
             # the gradient of a sum of an elementwise function is its derivative. Of the sum, and not of `value` with
             # ones for its gradient: torch would import sympy for that, which takes longer than a theory
-            found = torch.autograd.grad([values[place].sum() for place in curved], [leaves[place] for place in curved])
-            for place, slope in zip(curved, found, strict=True):
-                slopes[place] = slope
-    return [value.detach() for value in values], slopes
+            whole = torch.cat([values[place].flatten() for place in curved]).sum()
+            slopes = dict(zip(curved, torch.autograd.grad(whole, [leaves[place] for place in curved]), strict=True))
+    return [value.detach() for value in values], [
+        slopes[place] if place in slopes else torch.zeros_like(z) for place, z in enumerate(each)
+    ]
 
 
 def _tensor(z: Real) -> Tensor:

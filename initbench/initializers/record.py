@@ -7,7 +7,8 @@ one draw (common random numbers), and the promise is one number that sampler, th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Generator, Tensor
 
@@ -88,11 +89,11 @@ class Initializer:
 
     def promises(self, activation: Activation, network: Network) -> list[Promise]:
         """What it promises of each layer of `network`, first to last."""
-        known: dict[tuple[int, int], Promise] = {}  # most layers have the fans of the one before
+        known: dict[tuple[int, int], dict[str, Any]] = {}  # most layers have the fans of the one before
         promises = []
         for layer in network.layers:
             fans = layer.fan_in, layer.fan_out
             if fans not in known:
-                known[fans] = self.promise(Setting(layer, activation, network.bias_variance))
-            promises.append(replace(known[fans], layer=layer))
+                known[fans] = vars(self.promise(Setting(layer, activation, network.bias_variance)))
+            promises.append(Promise(**{**known[fans], "layer": layer}))
         return promises

@@ -64,8 +64,9 @@ def critical_points(activation: Activation, bias_variances: Sequence[float]) -> 
 
     def excess(log_q: Real, bias: Real) -> Real:
         q = np.exp(log_q)
+        passed, returned = moments.second_moments(q)
         with np.errstate(divide="ignore", invalid="ignore"):  # a function that is flat around 0 has no slope there
-            return 1 - (moments.second_moment(q) / moments.slope_second_moment(q) + bias) / q
+            return 1 - (passed / returned + bias) / q
 
     found = roots(excess, LOG_Q, biases)
     points = [_at_zero(activation, bias) for bias in bias_variances]

@@ -55,12 +55,17 @@ def _settled(activation: Activation, promises: Sequence[Promise], deviation: flo
 
 
 def _columns(activation: Activation, promises: Sequence[Promise], deviation: float, x: Real, weight: Real) -> Columns:
-    z = np.stack(list(_forward(activation, promises, x * deviation)))  # layers nodes
-    blocks = np.array_split(z, -(-z.size // _TOGETHER))
-    forward = [_integrated(block, weight, activation) for block in blocks]
-    slope_squares = np.concatenate([activation.slope(block) ** 2 for block in blocks])
-    columns = {name: np.concatenate([block[name] for block in forward]) for name in forward[0]}
-    return columns | _backward(promises, slope_squares, weight, activation.flat)
+    layers = list(_forward(activation, promises, x * deviation))
+    new = [number for number, layer in enumerate(layers) if not number or layer is not layers[number - 1]]
+    which = np.searchsorted(new, np.arange(len(layers)), side="right") - 1  # of the new ones, that of each layer
+    forward: list[Columns] = []
+    slope_squares: list[Real] = []
+    for part in np.array_split(new, -(-len(new) * len(x) // _TOGETHER)):
+        z, value = (np.stack(of) for of in zip(*(layers[number] for number in part), strict=True))
+        forward.append(_integrated(z, value, weight))
+        slope_squares.extend(activation.slope(z) ** 2)
+    columns = {name: np.concatenate([part[name] for part in forward])[which] for name in forward[0]}
+    return columns | _backward(promises, [slope_squares[number] for number in which], weight, activation.flat)
 
 
 def _agreed(coarse: Columns, fine: Columns) -> tuple[Columns, list[str]]:
@@ -91,14 +96,15 @@ def _cuts(activation: Activation, promises: Sequence[Promise], deviation: float)
     cuts = np.concatenate([-edges[::-1], [0.0], edges])
     x, kinks = _nodes(cuts)[0], np.array(activation.kinks)
 
-    above = np.stack(list(_forward(activation, promises, x * deviation)))[..., None] > kinks  # layers nodes kinks
+    z = np.stack([z for z, _ in _forward(activation, promises, x * deviation)])
+    above = z[..., None] > kinks  # layers nodes kinks
     layer, left, kink = np.nonzero(above[:, 1:] != above[:, :-1])
     low, high, side = x[left], x[left + 1], above[layer, left, kink]
     each, parts = np.arange(len(layer)), np.linspace(0, 1, _SECTIONS + 1)
     for _ in range(_ROUNDS if len(layer) else 0):
         at = low[:, None] + (high - low)[:, None] * parts
         z = np.empty_like(at)
-        for number, values in enumerate(_forward(activation, promises, at * deviation)):
+        for number, (values, _) in enumerate(_forward(activation, promises, at * deviation)):
             z[layer == number] = values[layer == number]
         same = (z > kinks[kink, None]) == side[:, None]
         last = np.clip(np.argmin(same, axis=1) - 1, 0, _SECTIONS - 1)
@@ -119,19 +125,21 @@ def _entry(promise: Promise) -> float:
     return promise.mean * (promise.layer.fan_in if promise.coupling == "diagonal" else 1)
 
 
-def _forward(activation: Activation, promises: Sequence[Promise], x: Real) -> Iterator[Real]:
-    """z of each layer as a function of the input's one coordinate."""
-    z = x
+def _forward(activation: Activation, promises: Sequence[Promise], x: Real) -> Iterator[tuple[Real, Real]]:
+    """z and phi(z) of each layer as functions of the input's one coordinate; while z stays, the same pair again."""
+    layer = x, x
     for number, promise in enumerate(promises):
         if promise.coupling == "diagonal":
             terms = 1.0
         else:
             terms = promise.layer.fan_in if number else promise.layer.fan_in**0.5
-        z = _entry(promise) * terms * (activation.value(z) if number else z)
-        yield z
+        z = _entry(promise) * terms * layer[1]
+        if not (number and np.array_equal(z, layer[0])):
+            layer = z, activation.value(z)
+        yield layer
 
 
-def _backward(promises: Sequence[Promise], slope_squares: Real, weight: Real, flat: bool) -> Columns:
+def _backward(promises: Sequence[Promise], slope_squares: Sequence[Real], weight: Real, flat: bool) -> Columns:
     """The gradient columns."""
     at_a, at_z = np.empty(len(promises)), np.empty(len(promises))
     grad_a = np.ones_like(weight)
@@ -149,13 +157,12 @@ def _backward(promises: Sequence[Promise], slope_squares: Real, weight: Real, fl
 
 def _integral(gradient: Real, weight: Real, flat: bool) -> float:
     """The mean; a 0 that only a flat piece of phi can make is a lost value elsewhere (tanh' of 30 is not 0)."""
-    total = float((gradient * weight).sum())
+    total = float(gradient @ weight)
     return total if total > 0 or flat else np.nan
 
 
-def _integrated(z: Real, weight: Real, activation: Activation) -> Columns:
-    value = activation.value(z)
+def _integrated(z: Real, value: Real, weight: Real) -> Columns:
     mean = (value * weight).sum(axis=-1)
-    variance = ((value - mean[:, None]) ** 2 * weight).sum(axis=-1)
-    return {"z_second_moment": (z**2 * weight).sum(axis=-1), "z_cosine": np.full_like(mean, np.nan), "a_mean": mean,
+    variance = (value - mean[:, None]) ** 2 @ weight
+    return {"z_second_moment": z**2 @ weight, "z_cosine": np.full_like(mean, np.nan), "a_mean": mean,
             "a_second_moment": variance + mean**2, "a_variance": variance}  # fmt: skip

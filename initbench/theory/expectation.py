@@ -71,9 +71,10 @@ def gaussian_nodes(variance: Real, kinks: Kinks = (), mean: Real | float = 0.0, 
     kinks = kinks.reshape(*kinks.shape[:-1], *[1] * (mean.ndim - kinks.ndim + 1), kinks.shape[-1])
     cuts = _cuts(mean, deviation, kinks, rule)
     x, w = _on_panels(cuts[..., :-1], cuts[..., 1:], rule)
+    w *= (np.diff(cuts) / 2)[..., None] @ _weights(rule)[None]
     x, w = (nodes.reshape(*variance.shape, x.shape[-2] * x.shape[-1]) for nodes in (x, w))
     mean, deviation = mean[..., None], deviation[..., None]
-    return mean + deviation * x, np.where(deviation > 0, w, 1.0 / w.shape[-1])
+    return mean + deviation * x, np.where(deviation > 0, w, np.eye(1, w.shape[-1])[0])
 
 
 def alike(variance: Real) -> list[Entries]:
@@ -112,12 +113,11 @@ def kernel(
 
 def kernels(function: Each, q: Real, c: Real, kinks: Real, rule: Rule = SHARED) -> Real:
     """`kernel` for a list of entries, each with its own f(z, entry) and its own `kinks`, `entries kinks`."""
-    apart = q * (1 - np.abs(c)) > 0
-    z, w = gaussian_nodes(np.where(apart, 0.0, q), kinks)
-    each = np.arange(len(q))
-    found = np.asarray((function(z, each) * function(np.sign(c)[:, None] * z, each) * w).sum(axis=-1))
-    for part in alike(q[apart]) if apart.any() else ():
-        of = each[apart][part]
+    different, found = q * (1 - np.abs(c)) > 0, np.empty_like(q)
+    apart, one = np.flatnonzero(different), np.flatnonzero(~different)
+    z, w = gaussian_nodes(q[one], kinks[one])
+    found[one] = (function(z, one) * function(np.sign(c[one])[:, None] * z, one) * w).sum(axis=-1)
+    for of in np.array_split(apart, -(-len(apart) // TOGETHER)) if len(apart) else ():
         found[of] = _kernels_apart(function, of, q[of], c[of], kinks[of], rule)
     return found
 
@@ -128,25 +128,32 @@ def _kernels_apart(function: Each, entries: Entries, q: Real, c: Real, kinks: Re
 
     def smooth(m: Real, pair: Entries) -> Real:
         """g(m)."""
-        at, z, w = _panels(m, own[pair], kinks[pair], OWN)
-        return np.asarray(np.bincount(at, (function(z, entries[pair[at]]) * w).sum(axis=-1), len(m)), float)
+        at, z, density, half = _panels(m, own[pair], kinks[pair], OWN)
+        density *= function(z, entries[pair[at]])
+        return np.asarray(np.bincount(at, density @ _weights(OWN) * half, len(m)), float)
 
     # around each kink of f, g bends as a Gaussian integral does
     bends = (kinks[..., None] + own[:, None, None] * _steps(OWN)).reshape(len(q), -1)
-    pair, m, weight = _panels(np.zeros_like(q), shared, bends, rule)
-    pair, m, weight = np.repeat(pair, rule.points), m.ravel(), weight.ravel()
-    one, mirrored = smooth(m, pair), c[pair] < 0
+    pair, m, density, half = _panels(np.zeros_like(q), shared, bends, rule)
+    pair, m, weight = np.repeat(pair, rule.points), m.ravel(), (density * half[:, None] * _weights(rule)).ravel()
+    mirrored = np.flatnonzero(c[pair] < 0)
+    both = smooth(np.concatenate([m, -m[mirrored]]), np.concatenate([pair, pair[mirrored]]))
+    one = both[: len(m)]
     other = one.copy()
-    other[mirrored] = smooth(-m[mirrored], pair[mirrored])
+    other[mirrored] = both[len(m) :]
     return np.asarray(np.bincount(pair, one * other * weight, len(q)), float)
 
 
-def _panels(mean: Real, deviation: Real, kinks: Real, rule: Rule) -> tuple[NDArray[np.intp], Real, Real]:
-    """The panels of all entries in one list, without narrow ones: whose each is; nodes and weights, `panels points`."""
+def _panels(mean: Real, deviation: Real, kinks: Real, rule: Rule) -> tuple[NDArray[np.intp], Real, Real, Real]:
+    """The panels of all entries in one list, without narrow ones.
+
+    Whose each is; its nodes, and exp(-x²/2) at them, `panels points`; half its width in standard deviations.
+    """
     cuts = _cuts(mean, deviation, kinks, rule)
     entry, panel = np.nonzero(np.diff(cuts) > NARROW)
-    x, w = _on_panels(cuts[entry, panel], cuts[entry, panel + 1], rule)
-    return entry, mean[entry, None] + deviation[entry, None] * x, w
+    low, high, mean, deviation = cuts[entry, panel], cuts[entry, panel + 1], mean[entry], deviation[entry]
+    z = _nodes(mean + deviation * low, mean + deviation * high, rule)
+    return entry, z, _on_panels(low, high, rule)[1], (high - low) / 2
 
 
 def _cuts(mean: Real, deviation: Real, kinks: Real, rule: Rule) -> Real:
@@ -168,16 +175,23 @@ def _cuts(mean: Real, deviation: Real, kinks: Real, rule: Rule) -> Real:
 
 
 def _on_panels(low: Real, high: Real, rule: Rule) -> tuple[Real, Real]:
-    """Nodes and weights of x ~ N(0, 1) on each panel, `... points`."""
-    abscissa, weight = gauss_legendre(rule.points)
-    half = (high - low)[..., None] / 2
-    x = half * abscissa
-    x += low[..., None] + half
+    """Nodes x on each panel, and exp(-x²/2) there, `... points`."""
+    x = _nodes(low, high, rule)
     density = x * x
     density *= -0.5
     np.exp(density, out=density)  # in place: there are millions of nodes
-    density *= half * (weight / np.sqrt(2 * np.pi))
     return x, density
+
+
+def _weights(rule: Rule) -> Real:
+    """What exp(-x²/2) at a panel's points, times half the panel's width, is multiplied by."""
+    return gauss_legendre(rule.points)[1] / np.sqrt(2 * np.pi)
+
+
+def _nodes(low: Real, high: Real, rule: Rule) -> Real:
+    """Nodes between the ends of each panel, `... points`; a matrix product, as loops over so few points are slow."""
+    abscissa, _ = gauss_legendre(rule.points)
+    return np.stack([low, high], axis=-1) @ np.stack([(1 - abscissa) / 2, (1 + abscissa) / 2])
 
 
 def _steps(rule: Rule) -> Real:

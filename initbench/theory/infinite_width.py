@@ -47,12 +47,13 @@ def _forward(stands: _Together, networks: Networks, inputs: InputMoments) -> lis
     """The columns of each layer, `networks inputs`: one value for each of the input's second moments."""
     second = np.array([inputs.second_moment])
     product = inputs.cosine * second.mean(axis=-1)  # E[a a'] between two inputs
+    equal = inputs.cosine == 1 and second.shape[-1] == 1  # they stay so, though rounding grows in chaos
     rows = []
     for promises in networks.layers:
         fan_in, variance, bias = promises.layer.fan_in, promises.variance, promises.bias_variance
         q = times(fan_in, variance[:, None], second) + bias[:, None]
         level = q.mean(axis=-1)
-        cosine = np.clip((fan_in * variance * product + bias) / level, -1.0, 1.0)
+        cosine = level / level if equal else np.clip((fan_in * variance * product + bias) / level, -1.0, 1.0)
         mean, spread = stands.mean_and_variance(q)
         second = spread + mean**2
         product = stands.kernel(level, np.where(level > 0, cosine, 0.0))
@@ -129,8 +130,9 @@ class _Kept:
         if self.known is None:
             self.known = [array.copy() for array in now], self.integrate(np.arange(len(q)), *now)
         before, found = self.known
-        gaps = [np.abs(q - before[0]) / q, *(np.abs(c - old) for c, old in zip(cosine, before[1:], strict=True))]
-        moved = ~np.all([(gap <= self.still).reshape(len(q), -1).all(axis=-1) for gap in gaps], axis=0)
+        scales = [q, *np.ones_like(cosine)]
+        kept = [np.abs(new - old) <= self.still * scale for new, old, scale in zip(now, before, scales, strict=True)]
+        moved = ~np.all([of.reshape(len(q), -1).all(axis=-1) for of in kept], axis=0)
         if moved.any():
             for old, array in zip(before, now, strict=True):
                 old[moved] = array[moved]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -61,6 +61,15 @@ class GaussianMoments:
             return np.where(q == 0, self.activation.slope(np.zeros_like(q)) ** 2, form.slope_second_moment(q))
         return expectation.expectation(lambda z: self.activation.slope(z) ** 2, q, self.activation.kinks)
 
+    def second_moments(self, q: Real) -> tuple[Real, Real]:
+        """E[phi(z)²] and E[phi'(z)²], of the same nodes."""
+        if self.form is not None:
+            return self.second_moment(q), self.slope_second_moment(q)
+        z, w = expectation.gaussian_nodes(q, self.activation.kinks)
+        value, slope = self.activation.both(z)
+        mean, variance = _mean_and_variance(self.activation, q, value, w)
+        return variance + mean**2, np.vecdot(slope**2, w)
+
     def kernel(self, q: Real, c: Real) -> Real:
         """E[phi(u) phi(v)] for correlation c."""
         if (form := self.form) is not None:
@@ -89,7 +98,7 @@ def slope_second_moments(activations: Several, q: Real) -> Real:
     activations, level, found = activations.at(rows[0].astype(np.intp)), rows[1], np.empty(rows.shape[1])
     for part in expectation.alike(level):
         z, w = expectation.gaussian_nodes(level[part], (own := activations.at(part)).kinks)
-        found[part] = (own.slope(z) ** 2 * w).sum(axis=-1)
+        found[part] = np.vecdot(own.slope(z) ** 2, w)
     return found[inverse.ravel()].reshape(q.shape)
 
 
@@ -156,7 +165,8 @@ def _by_row(phi: Activation | Several, form: Callable[[Activation], PiecewiseLin
     """The form of an activation; of several, one of columns."""
     if isinstance(phi, Activation):
         return form(phi)
-    pieces: Any = np.array([astuple(form(kind)) for kind in phi.kinds])[phi.which].T[..., None]
+    forms = [form(kind) for kind in phi.kinds]
+    pieces: Any = np.array([[of.left, of.right, of.offset] for of in forms])[phi.which].T[..., None]
     return PiecewiseLinear(*pieces)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initbench.activations import Activation
+from initbench.activations.closed_forms import PiecewiseLinear
 from initbench.theory.expectation import Rule, alike, gaussian_nodes
 from initbench.theory.several import Several
 
@@ -32,6 +33,8 @@ RULE = Rule(points=10, deviations=(1.0, 2.0, 3.5, 5.5, 8.5), growth=3.0)
 
 VALUE, SQUARE, CUBE, CENTRED, SLOPE, SLOPE_SQUARE = range(6)
 """The functions of z that `Local` averages: phi, phi², phi³, (phi - E[phi])², phi', phi'²."""
+DEGREES = np.array([1, 2, 3, 2, 0, 0])
+"""By which power of s they grow where phi(s z) = s phi(z)."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +86,8 @@ class Local:
     """An activation under z ~ N(0, q), for each entry of an array of q; NaN where q is not a number."""
 
     def __init__(self, activation: Activation | Several, q: Real) -> None:
-        if isinstance(activation, Several):
-            groups = alike(q)
-            parts = zip(*(_averages(activation.at(rows), q[rows]) for rows in groups), strict=True)
-            place = np.argsort(np.concatenate(groups))
-            averages = [np.concatenate(part)[place] for part in parts]
-        else:
-            averages = [*_averages(activation, q)]
-        self.mean, self._series, self._products, pull = averages
+        averages = _averages_together if isinstance(activation, Several) else _averages
+        self.mean, self._series, self._products, pull = averages(activation, q)  # type: ignore[arg-type]
         """E[f], `... functions`."""
         self.passed, self.returned = self.response(SQUARE), self.response(SLOPE_SQUARE)
         """Of E[phi²] and E[phi'²]."""
@@ -134,6 +131,25 @@ class Local:
         return np.concatenate([products, rest[..., None]], axis=-1)
 
 
+def _averages_together(activations: Several, q: Real) -> list[Real]:
+    """`_averages`, made once for rows that are equal; where phi(s z) = s phi(z) for s > 0, at q = 1, and scaled."""
+    scales = np.array([_is_homogeneous(kind) for kind in activations.kinds])[activations.which]
+    level = np.where(scales | ~np.isfinite(q), 1.0, q)
+    (_, level), first, which = np.unique([activations.which, level], axis=1, return_index=True, return_inverse=True)
+    distinct, groups = activations.at(first), alike(level)
+    parts = zip(*(_averages(distinct.at(rows), level[rows]) for rows in groups), strict=True)
+    place = np.argsort(np.concatenate(groups))[which.ravel()]
+    mean, series, products, pull = (np.concatenate(part)[place] for part in parts)
+    size = np.where(np.isfinite(q), np.where(scales, np.sqrt(q), 1.0), np.nan)
+    by_f = size[:, None] ** DEGREES
+    return [mean * by_f, series * by_f[..., None], products * by_f[..., None] * by_f[:, None], pull * size]
+
+
+def _is_homogeneous(activation: Activation) -> bool:
+    form = activation.closed_form
+    return isinstance(form, PiecewiseLinear) and form.offset == 0
+
+
 def _averages(activation: Activation | Several, q: Real) -> tuple[Real, Real, Real, Real]:
     """E[f], E[f he_k], Cov(f, g) and E[xφ'φ] of the functions f, g of `Local`."""
     known = np.isfinite(q)
@@ -142,7 +158,7 @@ def _averages(activation: Activation | Several, q: Real) -> tuple[Real, Real, Re
     square, centred = phi**2, phi - (phi * weight).sum(axis=-1, keepdims=True)
     functions = np.stack([phi, square, square * phi, centred**2, slope, slope**2], axis=-2)
     functions[~known] = np.nan
-    mean = (functions * weight[..., None, :]).sum(axis=-1)
+    mean = (functions @ weight[..., None])[..., 0]
     functions -= mean[..., None]
     weighted = functions * weight[..., None, :]
     series, products = projections(weighted, x, ORDERS), weighted @ functions.swapaxes(-1, -2)
