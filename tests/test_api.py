@@ -60,7 +60,7 @@ def test_theory_needs_no_memory():
 
 TINY = {"init": "he_normal", "activation": "tanh", "depth": 2, "width": 12, "seeds": 2, "batch": 4}
 SWEEP = {**TINY, "width": None, "widths_sweep": [8, 16]}
-NOT_PYTHONS = {"form", "laws", "phases", "reports", "figures", "out", "check", "baseline"}
+NOT_PYTHONS = {"form", "laws", "phases", "reports", "figures", "figure_format", "out", "check", "baseline"}
 TABLES = {
     "audit": lambda: ib.audit(fan_in=20, fan_out=10, seeds=2),
     "jacobian": lambda: ib.jacobian(**TINY, spectrum=True),

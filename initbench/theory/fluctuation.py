@@ -137,19 +137,24 @@ def drawn_input(first: Place, inputs: InputMoments) -> tuple[Signal, Cosine]:
     return Signal(np.log([level]), spread, np.array([extra])), Cosine(cosine, variance)
 
 
-def forward(networks: Networks, given: Signal, cosine: Cosine) -> list[Layer]:
-    """First layer to last; `cosine` is that between two inputs of the layer. NaN from where float64 loses the level."""
+def forward(networks: Networks, given: Signal, cosine: Cosine, at: Real | None = None) -> list[Layer]:
+    """First layer to last; `cosine` is that between two inputs of the layer. NaN from where float64 loses the level.
+
+    Averages are at `at`, log E[z²] of each layer, where it is known, else at what the law expects.
+    """
     fourth: Real = np.array([3.0])  # E[x⁴] / E[x²]² of what comes in
     layers: list[Layer] = []
-    for promises in networks.layers:
-        layer = _passed(networks.activations, promises, given, cosine, fourth)
+    for number, promises in enumerate(networks.layers):
+        layer = _passed(networks.activations, promises, given, cosine, fourth, None if at is None else at[number])
         layers.append(layer)
         given, fourth = layer.a, layer.local.product(SQUARE, SQUARE) / layer.local.passed.value**2
         cosine = _cosine_passed(layer)
     return layers
 
 
-def _passed(activations: Several, promises: Promises, given: Signal, cosine: Cosine, fourth: Real) -> Layer:
+def _passed(
+    activations: Several, promises: Promises, given: Signal, cosine: Cosine, fourth: Real, at: Real | None
+) -> Layer:
     """The layer behind what comes in."""
     fan_in, fan_out, bias = promises.layer.fan_in, promises.layer.fan_out, promises.bias_variance
     gain = fan_in * promises.variance
@@ -168,7 +173,8 @@ def _passed(activations: Several, promises: Promises, given: Signal, cosine: Cos
     level = np.exp(z.mean)
     lost = np.where((level > HELD[0]) & (level < HELD[1]), 0.0, np.nan)
     z, by_units = Signal(z.mean + lost, z.spread + lost, z.extra + lost), by_units + lost
-    return Layer(promises, z, between, share, by_units, kurtosis, Local(activations, np.exp(z.mean)))
+    local = Local(activations, np.exp(z.mean if at is None else at))
+    return Layer(promises, z, between, share, by_units, kurtosis, local)
 
 
 def _cosine_passed(layer: Layer) -> Cosine:

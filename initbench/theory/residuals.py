@@ -6,13 +6,15 @@ to layer and standard normal where theory and code agree, whatever the depth, th
 
 First order in 1/n has an error of its own, and it is told: the corrections times the relative variance between a
 batch's inputs, which is what the next order is made of, and likewise what one batch's own inequality moves in the
-gradient. It is 0 for a rectifier, whose corrections vanish.
+gradient. It is 0 for a rectifier, whose corrections vanish. Forward, where it is not small (SiLU, GELU and Mish with
+He's weights), the density of the inputs' levels takes first order's place (`theory.inequality`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,7 @@ from initbench.theory import infinite_width
 from initbench.theory.finite_width import Walk, walked
 from initbench.theory.fluctuation import HELD, Layer
 from initbench.theory.gradient import returning
+from initbench.theory.inequality import Coming, Levels
 from initbench.theory.moments import GaussianMoments
 from initbench.theory.networks import Networks
 from initbench.theory.response import SLOPE_SQUARE, SQUARE, Local
@@ -36,6 +39,8 @@ MANY = 0.3
 """A relative variance that no single layer adds."""
 LARGEST = 1.0
 """A log variance of one layer beyond which first order says nothing: no deviation is told of it."""
+DOUBTFUL = 0.1
+"""Of a layer's spread: the error of first order from which on the density of a batch's levels is followed."""
 ROUNDING = 1e-5
 """Of measured moments: what orthogonal weights and a linear network leave of a spread that is exactly 0."""
 
@@ -70,15 +75,25 @@ def residuals(
     with np.errstate(all="ignore"):
         level = np.log(np.where((z > HELD[0]) & (z < HELD[1]), z, np.nan))
         gradient = np.log(np.where((gradients > 0) & np.isfinite(gradients), gradients, np.nan))
+        doubtful = _doubtful(walk, inputs)
         for rows in np.array_split(np.arange(len(z)), -(-len(z) // TOGETHER)):
-            step = _from_input(walk, inputs)
+            step: Step | Followed = _from_input(walk, inputs)
+            levels = Levels(networks, walk.layers, level[rows], inputs) if doubtful else None
+            followed = levels if levels and levels.known else None
             for number, layer in enumerate(walk.layers):
                 place = (rows, number)
                 found.forward[place], found.forward_doubt[place] = step.arrived(layer, level[place], inputs)
                 local = Local(activation, np.exp(level[place]))
-                back = _back(walk, number, local, gradient[rows], inputs)
+                steep, share = np.abs(local.returned.slope), None
+                if followed:
+                    steep, share = np.maximum(steep, followed.steepness(number)), followed.shares
+                moved = steep * _unsteady(_apart(layer.z.spread), inputs, share)
+                back = _back(walk, number, local, gradient[rows], inputs, moved)
                 found.backward[place], found.backward_doubt[place] = back
-                step = _onward(layer, local, inputs)
+                if followed and number + 1 < len(walk.layers):
+                    step = Followed(followed.onward(number), 0 * level[place])
+                else:
+                    step = _onward(layer, local, inputs)
         for number, (layer, own) in enumerate(zip(walk.layers, walk.gradients, strict=True)):
             forward, backward = (infinite[name][number] for name in ("z_second_moment", "grad_z_second_moment"))
             spread = inputs.over_batch(layer.z.spread)
@@ -116,6 +131,32 @@ class Step:
         return _standardized(level, np.log(weights + promises.bias_variance), variance, doubt)
 
 
+@dataclass
+class Followed:
+    """The same, where the density of the batch's levels is followed (`theory.inequality`)."""
+
+    coming: Coming
+    known: Real
+    """0, or NaN where the layer before is not known."""
+
+    def arrived(self, _layer: Layer, level: Real, _inputs: InputMoments) -> tuple[Real, Real]:
+        """As of `Step`."""
+        doubt = self.coming.unsteady * self.coming.variance**0.5
+        return _standardized(level, self.coming.log + self.known, self.coming.variance, doubt)
+
+
+def _doubtful(walk: Walk, inputs: InputMoments) -> bool:
+    """Whether what first order leaves unknown of some layer's mean square is more than a little of its spread."""
+    if inputs.batch == 1 or not np.isfinite([layer.z.mean for layer in walk.layers]).all():
+        return False
+    for layer, after in pairwise(walk.layers):
+        correction, apart = layer.local.passed.curvature * layer.noise(inputs), _apart(layer.z.spread)
+        spread = inputs.over_batch(layer.passing(layer.local) + after.by_units)
+        if np.abs(correction) * (apart + _unsteady(apart, inputs)) > DOUBTFUL * spread**0.5:
+            return True
+    return False
+
+
 def _from_input(walk: Walk, inputs: InputMoments) -> Step:
     return Step(walk.given.log_expectation, walk.given.spread, 0.0, np.zeros(1))
 
@@ -126,8 +167,13 @@ def _onward(layer: Layer, local: Local, inputs: InputMoments) -> Step:
     return Step(np.log(passed.value) + correction, layer.passing(local), _apart(layer.z.spread), correction)
 
 
-def _back(walk: Walk, number: int, local: Local, gradient: Real, inputs: InputMoments) -> tuple[Real, Real]:
-    """Deviation and doubt of a layer's squared gradient."""
+def _back(
+    walk: Walk, number: int, local: Local, gradient: Real, inputs: InputMoments, moved: Real
+) -> tuple[Real, Real]:
+    """Deviation and doubt of a layer's squared gradient.
+
+    `moved` is what one batch's own inequality may do to log E[phi'²], per standard deviation of the gradients.
+    """
     layer, own, k, passed = walk.layers[number], walk.gradients[number], local.returned, local.passed
     correction = k.curvature * layer.noise(inputs)
     expected, found = np.log(k.value) + correction, gradient[:, number]
@@ -145,22 +191,23 @@ def _back(walk: Walk, number: int, local: Local, gradient: Real, inputs: InputMo
     unequal, apart = _apart(later.slope**2 * after.z.spread + later.spread), _apart(layer.z.spread)
     variance = inputs.over_batch(returning(layer, local, later.between, kept), unequal)
     doubt = (np.abs(correction) + np.abs(together) + np.abs(own.aligned)) * (unequal + apart)
-    doubt = doubt + np.abs(k.slope) * (unequal * apart) ** 0.5 * _unsteady(apart, inputs)
+    doubt = doubt + (unequal * apart) ** 0.5 * moved
     return _standardized(found, expected + gradient[:, number + 1], variance, doubt)
 
 
 def _apart(spread: Real) -> float:
     """Relative variance between the inputs of one network's batch."""
-    return float((spread[1] - spread[2]).item())
+    return max(float((spread[1] - spread[2]).item()), 0.0)
 
 
-def _unsteady(apart: float, inputs: InputMoments) -> float:
+def _unsteady(apart: float, inputs: InputMoments, share: Real | None = None) -> Real:
     """How far batches differ in the variance `apart` between their inputs, in standard deviations of a log-normal's.
 
     A batch that is more unequal than others stays so from layer to layer, which is of the next order where little is
-    apart.
+    apart. `share` is one over the number of inputs that count, E[sum q² / (sum q)²]: all of the batch, if not given.
     """
-    return float(inputs.others * min(apart, 1.0) * min((2 + 16 * apart) / inputs.batch, 1.0) ** 0.5)
+    share = np.array(1 / inputs.batch) if share is None else share
+    return inputs.others * min(apart, 1.0) * np.minimum((2 + 16 * apart) * share, 1.0) ** 0.5
 
 
 def _standardized(found: Real, log_expectation: Real, variance: Real, error: Real) -> tuple[Real, Real]:
