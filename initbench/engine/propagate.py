@@ -16,7 +16,7 @@ from torch import Tensor
 
 from initbench.activations import Activation
 from initbench.engine import statistics
-from initbench.engine.signals import Signals, at_scale, from_true, gradient_squares, grams, part, product
+from initbench.engine.signals import Signals, at_scale, drowned, from_true, gradient_squares, grams, part, product
 from initbench.engine.stack import Draws, Member, Stack, draw_biases, draw_projection
 
 Row = dict[str, float]
@@ -105,6 +105,8 @@ def _forward(stack: Stack, draws: Draws, inputs: Tensor, observe: Observer | Non
                 observe(i, number, "a", a[i])
         passages.append(Passage(slope, grams(signals)))
         signals = from_true(a, [trace.rows[-1]["a_second_moment"] for trace in traces], inputs.dtype)
+        for i in drowned(a, signals):
+            traces[i].unresolved = True
     return traces, passages
 
 

@@ -64,6 +64,18 @@ def from_true(tensor: Tensor, squares: Sequence[float], dtype: torch.dtype) -> S
     return Signals(_scaled(tensor, [2.0**-e for e in exponents]).to(dtype), exponents, tuple(squares))
 
 
+def drowned(tensor: Tensor, signals: Signals) -> list[int]:
+    """The models in which an input's whole signal is too small for the dtype to hold it beside the largest's.
+
+    `signals` is what `from_true` made of `tensor`.
+    """
+    if signals.tensor.dtype == tensor.dtype:
+        return []
+    tiny = torch.finfo(signals.tensor.dtype).tiny
+    lost = (signals.tensor.abs().amax(dim=2) < tiny) & (tensor != 0).any(dim=2)
+    return lost.any(dim=1).nonzero().flatten().tolist()
+
+
 def part(tensor: Tensor, kept: Sequence[int]) -> Tensor:
     """The tensor of these models: itself, uncopied, where they are all."""
     return tensor if len(kept) == len(tensor) else tensor[list(kept)]
