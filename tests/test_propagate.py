@@ -145,12 +145,12 @@ def test_what_float64_cannot_hold_is_missing_and_never_zero_or_infinite():
 
 def test_an_input_beside_one_that_is_40_decades_louder_is_not_taken_for_zero():
     """Weights of 1 and ELU: z grows 256-fold a layer where it is positive, and stays at -256 where it is not."""
-    network, inputs = Network((256,) * 21), inputs_of(32, 256)
+    network, inputs = Network((256,) * 31), inputs_of(32, 256)
     (rows,) = stacked(["ones"], "elu", network, inputs.float())
     negative = float((inputs.sum(dim=1) < 0).double().mean())
     assert 0 < negative < 1
-    assert [row["saturated_fraction"] for row in rows[1:]] == pytest.approx([negative] * 19)
-    assert [row["dead_fraction"] for row in rows] == [0.0] * 20
+    assert [row["saturated_fraction"] for row in rows[1:]] == pytest.approx([negative] * 29)
+    assert [row["dead_fraction"] for row in rows] == [0.0] * 30
 
 
 def test_a_small_batch_variance_is_resolved_in_float64():
