@@ -13,8 +13,8 @@ help:  ## this list
 demo: $(INSTALLED)  ## set up, run `initbench variance --depth 20` on embedded input, say where the figures are
 	$(BIN)/initbench variance --depth 20
 
-test: $(INSTALLED)  ## set up, run the whole test suite
-	$(BIN)/python -m pytest
+test: $(INSTALLED)  ## set up, run the whole test suite, a process a core
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 
 studies: $(INSTALLED)  ## answer the questions in studies/ (all but the calibration of the verdicts); writes reports/ and studies/README.md
 	$(BIN)/initbench run $(filter-out $(LONG), $(wildcard studies/*.toml)) --index studies/README.md
