@@ -15,6 +15,7 @@ width = 512
 
 [[expect]]
 claim = "Xavier halves the signal in each layer"
+answers = true                      # what the report tells first
 part = "signal"
 measure = "growth(of=z_second_moment)"
 where = { init = "xavier" }

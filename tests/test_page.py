@@ -277,6 +277,18 @@ def test_propagation_is_answered_with_what_is_healthy(variance):
     assert ("dead", 2, "zeros with relu, tanh") in found.groups
 
 
+def test_a_study_is_answered_by_the_claims_that_it_says_answer_it():
+    claims = pd.DataFrame({"claim": ["First", "Second", "Third"], "outcome": ["held", "held", "not held"],
+                           "estimate": [1.0, 2.0, 3.0], "low": 0.5, "high": 3.5, "n": 3})  # fmt: skip
+    told = (
+        "Second: 2 (95 % interval 0.5 to 3.5, n = 3 seeds). Third: not held, 3 (95 % interval 0.5 to 3.5, n = 3 seeds)."
+    )
+    found = findings.of_outcomes("?", claims.assign(answers=[False, True, True])).lead
+    assert found.replace("\N{NO-BREAK SPACE}", " ") == told
+    assert findings.of_outcomes("?", claims.assign(answers=False)).lead.startswith("First: 1 ")
+    assert findings.of_outcomes("?", claims).lead.startswith("First: 1 ")
+
+
 def test_outcomes_are_drawn_in_their_bounds():
     picture = expected._picture(0.5, (0.4, 0.6), (0.2, math.inf))
     assert picture["bound"] < picture["low"] < picture["estimate"] < picture["high"] < picture["to"] == 100

@@ -51,6 +51,8 @@ class Expectation(BaseModel):
     """Why it did not hold, where it did not."""
     differs: str = ""
     """Why the number found is not the published one."""
+    answers: bool = False
+    """Whether it is the study's answer: what is told first."""
     bounds: tuple[float, float] = Field(default=(-math.inf, math.inf), exclude=True)
 
     def model_post_init(self, _: Any) -> None:
@@ -72,7 +74,7 @@ class Expectation(BaseModel):
 
 
 COLUMNS = ("claim", "outcome", "estimate", "low", "high", "bound", "least", "most", "published", "n", "measure",
-           "method", "explained", "differs")  # fmt: skip
+           "method", "explained", "differs", "answers")  # fmt: skip
 
 
 def outcomes(expected: Sequence[Expectation], observe: Observe) -> pd.DataFrame:
@@ -88,7 +90,8 @@ def outcomes(expected: Sequence[Expectation], observe: Observe) -> pd.DataFrame:
                      "bound": expectation.bound, "least": expectation.bounds[0], "most": expectation.bounds[1],
                      "published": str(expectation.published),
                      "measure": _told(expectation), "method": measure.scale.method,
-                     "explained": expectation.explained, "differs": expectation.differs})  # fmt: skip
+                     "explained": expectation.explained, "differs": expectation.differs,
+                     "answers": expectation.answers})  # fmt: skip
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -28,12 +28,14 @@ def of_results(results: Results) -> Finding:
 
 
 def of_outcomes(question: str, table: pd.DataFrame) -> Finding:
-    """The finding of a study that says what it expects: the first claim that held, and how many did."""
+    """The finding of a study that says what it expects: its answers, or the first claim that held; how many did."""
     counts = {word: int((table["outcome"] == word).sum()) for word in (HELD, NOT_HELD, UNDECIDED)}
     told = [f"{counts[HELD]} of {len(table)} held"]
     told += [f"{counts[NOT_HELD]} did not"] if counts[NOT_HELD] else []
     told += [f"{counts[UNDECIDED]} undecided"] if counts[UNDECIDED] else []
-    lead = _claim(next(iter([*table[table["outcome"] == HELD].to_dict("records"), *table.to_dict("records")])))
+    answers = table[table["answers"]] if "answers" in table else table[:0]  # kept by an older version: without
+    first = [*table[table["outcome"] == HELD].to_dict("records"), *table.to_dict("records")][:1]
+    lead = " ".join(map(_claim, answers.to_dict("records") or first))
     seeds = sorted({int(n) for n in table["n"]})
     span = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
     return Finding(question, lead, [
