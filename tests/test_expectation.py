@@ -13,6 +13,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
+from scipy.special import ndtr
 from scipy.stats import norm
 
 from initbench.activations import ACTIVATIONS, Activation
@@ -202,12 +203,35 @@ def leaky_kernel(slope):
     return of
 
 
+def clipped_kernel(low, high):
+    """phi(u) times the mean of phi(v) given u, which the normal distribution tells, averaged over u."""
+
+    def of(q, c):
+        root, own = math.sqrt(q), math.sqrt(q * (1 - c) * (1 + c))
+
+        def beyond(end, mean):
+            """E[max(0, z - end)]."""
+            far = (mean - end) / max(own, 1e-300)
+            return (mean - end) * ndtr(far) + own * np.exp(-(far**2) / 2) / math.sqrt(2 * math.pi)
+
+        ends = np.array([low, high, -low, -high])[:, None]
+        bends = (ends + own * np.linspace(-8, 8, 17)).ravel() / root
+        x, weight = composite(np.clip([*np.linspace(-12, 12, 49), *bends], -12, 12), points=20)
+        mean = float(c) * root * x
+        given = low + beyond(low, mean) - beyond(high, mean)
+        return (np.clip(root * x, low, high) * given * weight * np.exp(-(x**2) / 2)).sum() / math.sqrt(2 * math.pi)
+
+    return of
+
+
 PUBLISHED_KERNELS = {
     "identity": lambda q, c: q * c,
     "relu": leaky_kernel(0),
     "leaky_relu": leaky_kernel(MP.mpf("0.01")),
     "erf": lambda q, c: 2 / MP.pi * MP.asin(2 * q * c / (1 + 2 * q)),  # Williams 1998
     "sin": lambda q, c: (MP.exp(-q * (1 - c)) - MP.exp(-q * (1 + c))) / 2,
+    "hardtanh": clipped_kernel(-1, 1),
+    "relu6": clipped_kernel(0, 6),
 }
 
 

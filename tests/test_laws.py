@@ -470,3 +470,9 @@ def test_a_function_of_ones_own_is_predicted_like_any_other():
     twin = rows_of("mean_field", "he_normal", "relu", (64,) * 6, InputMoments((1.0,), 0.2))
     for name in PREDICTED:
         np.testing.assert_allclose(column(rows, name), column(twin, name), rtol=1e-8)
+
+
+def test_a_deterministic_network_that_settles_into_nothing_is_told():
+    """Layers and nodes are taken in parts, however few of them there are."""
+    rows = rows_of("mean_field", "constant(-0.3)", "hardswish", (17,) * 31, InputMoments((50.0,)))
+    assert len(rows) == 30

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from initbench.activations.closed_forms import ErrorFunction, PiecewiseLinear, Sine
+from initbench.activations.closed_forms import Clipped, ErrorFunction, PiecewiseLinear, Sine
 from initbench.activations.record import Activation
 from initbench.core.catalogue import Catalogue
 from initbench.core.errors import UsageError
@@ -41,7 +41,7 @@ def tanh() -> Activation:
 
 @_register("hardtanh", formula="max(-1, min(1, z))", summary="Piecewise linear tanh.", source="Collobert 2004")
 def hardtanh() -> Activation:
-    return Activation(F.hardtanh, kinks=(-1.0, 1.0), flat=True)
+    return Activation(F.hardtanh, kinks=(-1.0, 1.0), flat=True, closed_form=Clipped(-1, 1))
 
 
 @_register("softsign", formula="z / (1 + |z|)", summary="Saturates like 1/|z|, more slowly than tanh.",
@@ -126,7 +126,7 @@ def sin() -> Activation:
 
 @_register("relu6", formula="min(6, max(0, z))", summary="A rectifier clipped at 6.", source="Howard et al. 2017")
 def relu6() -> Activation:
-    return Activation(F.relu6, kinks=(0.0, 6.0), flat=True)
+    return Activation(F.relu6, kinks=(0.0, 6.0), flat=True, closed_form=Clipped(0, 6))
 
 
 @_register("hardswish", formula="z min(6, max(0, z + 3)) / 6", summary="SiLU from straight pieces.",

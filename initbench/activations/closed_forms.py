@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import erf, erfc, gammainc
 
 Real = NDArray[np.float64]
 
@@ -100,3 +101,66 @@ class Sine:
 
     def kernel(self, q: Real, c: Real) -> Real:
         return np.exp(-q * (1 - c)) * -np.expm1(-2 * q * c) / 2
+
+
+@dataclass(frozen=True)
+class Clipped:
+    """phi(z) = max(low, min(high, z)), low <= 0 <= high: truncated Gaussian moments.
+
+    In the kernel, d²E[phi(u) phi(v)]/dc² = q² E[phi''(u) phi''(v)] (Price 1958, thm. 1), and phi'' is a delta at each
+    kink: the density of (u, v) there, integrated twice from c = 0 on.
+    """
+
+    low: float
+    high: float
+
+    def mean(self, q: Real) -> Real:
+        return _clipped_mean(q, self.high) - _clipped_mean(q, -self.low)
+
+    def variance(self, q: Real) -> Real:
+        # of its two sides, nothing cancels: E[phi]² is half of E[phi²] at most where phi is one-sided
+        square = (
+            q / 2 * gammainc(1.5, _steps(q, end) ** 2) + end**2 / 2 * erfc(_steps(q, end))
+            for end in (self.high, -self.low)
+        )
+        return sum(square) - self.mean(q) ** 2
+
+    def slope_second_moment(self, q: Real) -> Real:
+        return (erf(_steps(q, self.high)) + erf(_steps(q, -self.low))) / 2
+
+    def kernel(self, q: Real, c: Real) -> Real:
+        straight = self.mean(q) ** 2 + c * q * self.slope_second_moment(q) ** 2
+        # c = cos(angle) to begin with, and t goes from there to pi/2, evenly in its logarithm
+        angle, side = np.maximum(np.arccos(np.abs(c)), 1e-12)[..., None], np.sign(c)[..., None]
+        span = np.log(np.pi / 2 / angle)
+        t = angle * np.exp(span * _ON_UNIT[0])
+        level = np.maximum(q, _LEAST)[..., None]
+        density = np.zeros(np.broadcast_shapes(level.shape, t.shape))
+        for k, other, jumps in ((self.low, self.low, 1), (self.high, self.high, 1), (self.low, self.high, -2)):
+            apart = (k - side * other) ** 2 / np.sin(t) ** 2 + 2 * side * k * other / (1 + np.cos(t))
+            density += jumps * np.expm1(-apart / (2 * level))  # the ones cancel
+        ahead = 2 * np.sin((t - angle) / 2) * np.sin((t + angle) / 2)
+        return straight + q / (2 * np.pi) * (density * ahead * t * span * _ON_UNIT[1]).sum(axis=-1)
+
+
+_LEAST = 1e-200
+"""Instead of a variance of 0: the square of 1 over its root is still a number."""
+
+
+def _steps(q: Real, end: float) -> Real:
+    """How far away `end` is, over sqrt(2 q)."""
+    return end / np.sqrt(2 * np.maximum(q, _LEAST))
+
+
+def _clipped_mean(q: Real, end: float) -> Real:
+    """E[max(0, min(end, z))]."""
+    return -np.sqrt(q / (2 * np.pi)) * np.expm1(-(_steps(q, end) ** 2)) + end / 2 * erfc(_steps(q, end))
+
+
+def _panels(count: int, points: int) -> tuple[Real, Real]:
+    """Gauss-Legendre nodes and weights on equal panels of [0, 1]."""
+    x, weight = np.polynomial.legendre.leggauss(points)
+    return ((np.arange(count)[:, None] + (1 + x) / 2) / count).ravel(), np.tile(weight / 2 / count, count)
+
+
+_ON_UNIT = _panels(16, 12)

@@ -80,8 +80,8 @@ def values_and_slopes(activations: Sequence[Activation], each: Sequence[Tensor])
         if curved:
             # the gradient of a sum of an elementwise function is its derivative. Of the sum, and not of `value` with
             # ones for its gradient: torch would import sympy for that, which takes longer than a theory
-            whole = torch.cat([values[place].flatten() for place in curved]).sum()
-            slopes = dict(zip(curved, torch.autograd.grad(whole, [leaves[place] for place in curved]), strict=True))
+            sums, theirs = [values[place].sum() for place in curved], [leaves[place] for place in curved]
+            slopes = dict(zip(curved, torch.autograd.grad(sums, theirs), strict=True))
     return [value.detach() for value in values], [
         slopes[place] if place in slopes else torch.zeros_like(z) for place, z in enumerate(each)
     ]

@@ -8,7 +8,7 @@ projection's gradients) a sum over n grows by sqrt(n); between equal ones by n.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,9 @@ _POINTS = 16
 _SECTIONS, _ROUNDS = 64, 10
 """A kink is sought between two nodes, to a share of 64^-10 of their distance."""
 _HALVINGS = 4
-_TOGETHER = 2**16
+_TOGETHER = 2**18
 """Nodes of layers at which phi is taken at once, so that they stay in the processor's cache."""
+_GRADIENTS = "grad_a_second_moment", "grad_z_second_moment"
 _RESOLVED = 1e-6
 """How far a rule may be from the one with half the panels: what oscillates faster is NaN, not a sample of it."""
 
@@ -55,17 +56,48 @@ def _settled(activation: Activation, promises: Sequence[Promise], deviation: flo
 
 
 def _columns(activation: Activation, promises: Sequence[Promise], deviation: float, x: Real, weight: Real) -> Columns:
-    layers = list(_forward(activation, promises, x * deviation))
-    new = [number for number, layer in enumerate(layers) if not number or layer is not layers[number - 1]]
-    which = np.searchsorted(new, np.arange(len(layers)), side="right") - 1  # of the new ones, that of each layer
-    forward: list[Columns] = []
-    slope_squares: list[Real] = []
-    for part in np.array_split(new, -(-len(new) * len(x) // _TOGETHER)):
-        z, value = (np.stack(of) for of in zip(*(layers[number] for number in part), strict=True))
-        forward.append(_integrated(z, value, weight))
-        slope_squares.extend(activation.slope(z) ** 2)
-    columns = {name: np.concatenate([part[name] for part in forward])[which] for name in forward[0]}
-    return columns | _backward(promises, [slope_squares[number] for number in which], weight, activation.flat)
+    """Of all nodes, some at once: what parts have of a moment adds up, and so do variances within and between them."""
+    count = -(-len(x) * len(promises) // _TOGETHER)
+    weights = np.array_split(weight, count)
+    parts = [_integrated(activation, promises, *of)
+             for of in zip(np.array_split(x * deviation, count), weights, strict=True)]  # fmt: skip
+    total = {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
+    mass, centres = np.array([of.sum() for of in weights]), np.stack([part["centre"] for part in parts])
+    centre = centres[0] + mass @ (centres - centres[0]) / mass.sum()
+    mean, variance = total["a_mean"], total["a_variance"] + mass @ (centres - centre) ** 2
+    # a 0 that only a flat piece of phi can make is a lost value elsewhere (tanh' of 30 is not 0)
+    gradients = {name: np.where((total[name] > 0) | activation.flat, total[name], np.nan) for name in _GRADIENTS}
+    at_z = gradients["grad_z_second_moment"]
+    above = np.append(np.where(at_z[1:] == 0, np.nan, at_z[1:]), np.nan)
+    return {"z_second_moment": total["z_second_moment"], "a_mean": mean, "a_second_moment": variance + mean**2,
+            "a_variance": variance, "chi": at_z / above, **gradients}  # fmt: skip
+
+
+def _integrated(activation: Activation, promises: Sequence[Promise], x: Real, weight: Real) -> Columns:
+    """What these nodes have of each layer's moments, and of the variance around their own `centre`.
+
+    That mean is taken from the first node on, so that of a constant the variance is 0.
+    """
+    z, value, which = _forward(activation, promises, x)
+    mean, first = (value * weight).sum(axis=-1), value[:, :1].copy()
+    slope_squares = activation.slope(z) ** 2
+    value -= first
+    off = value @ weight / weight.sum()
+    forward = {"z_second_moment": z**2 @ weight, "a_mean": mean, "centre": first[:, 0] + off,
+               "a_variance": (value - off[:, None]) ** 2 @ weight}  # fmt: skip
+    at_a, at_z = np.empty(len(promises)), np.empty(len(promises))
+    grad = np.ones_like(weight)
+    for number in reversed(range(len(promises))):
+        promise = promises[number]
+        at_a[number] = grad @ weight
+        grad *= slope_squares[which[number]]
+        at_z[number] = grad @ weight
+        last = number == len(promises) - 1  # the projection's gradients are independent from unit to unit
+        fan_out = promise.layer.fan_out
+        terms = 1.0 if promise.coupling == "diagonal" else float(fan_out if last else fan_out**2)
+        grad *= _entry(promise) ** 2 * terms
+    gradients = dict(zip(_GRADIENTS, (at_a, at_z), strict=True))
+    return {name: column[which] for name, column in forward.items()} | gradients
 
 
 def _agreed(coarse: Columns, fine: Columns) -> tuple[Columns, list[str]]:
@@ -94,19 +126,18 @@ def _cuts(activation: Activation, promises: Sequence[Promise], deviation: float)
     """Panels on every scale around 0, cut also wherever a layer's z passes a kink."""
     edges = np.minimum(2.0**_OCTAVES, 12.0)
     cuts = np.concatenate([-edges[::-1], [0.0], edges])
-    x, kinks = _nodes(cuts)[0], np.array(activation.kinks)
-
-    z = np.stack([z for z, _ in _forward(activation, promises, x * deviation)])
-    above = z[..., None] > kinks  # layers nodes kinks
+    kinks = np.array(activation.kinks)
+    if not len(kinks):
+        return cuts
+    x = _nodes(cuts)[0]
+    z, _, which = _forward(activation, promises, x * deviation)
+    above = (z[..., None] > kinks)[which]  # layers nodes kinks
     layer, left, kink = np.nonzero(above[:, 1:] != above[:, :-1])
     low, high, side = x[left], x[left + 1], above[layer, left, kink]
     each, parts = np.arange(len(layer)), np.linspace(0, 1, _SECTIONS + 1)
     for _ in range(_ROUNDS if len(layer) else 0):
         at = low[:, None] + (high - low)[:, None] * parts
-        z = np.empty_like(at)
-        for number, (values, _) in enumerate(_forward(activation, promises, at * deviation)):
-            z[layer == number] = values[layer == number]
-        same = (z > kinks[kink, None]) == side[:, None]
+        same = (_reached(activation, promises, at * deviation, layer) > kinks[kink, None]) == side[:, None]
         last = np.clip(np.argmin(same, axis=1) - 1, 0, _SECTIONS - 1)
         low, high = at[each, last], at[each, last + 1]
     return np.unique(np.concatenate([cuts, high]))
@@ -125,44 +156,36 @@ def _entry(promise: Promise) -> float:
     return promise.mean * (promise.layer.fan_in if promise.coupling == "diagonal" else 1)
 
 
-def _forward(activation: Activation, promises: Sequence[Promise], x: Real) -> Iterator[tuple[Real, Real]]:
-    """z and phi(z) of each layer as functions of the input's one coordinate; while z stays, the same pair again."""
-    layer = x, x
-    for number, promise in enumerate(promises):
-        if promise.coupling == "diagonal":
-            terms = 1.0
-        else:
-            terms = promise.layer.fan_in if number else promise.layer.fan_in**0.5
-        z = _entry(promise) * terms * layer[1]
-        if not (number and np.array_equal(z, layer[0])):
-            layer = z, activation.value(z)
-        yield layer
+def _factors(promises: Sequence[Promise]) -> list[float]:
+    """z of each layer, over phi(z) of the one before; the first: over the input's one coordinate."""
+    return [
+        _entry(promise) * (1.0 if promise.coupling == "diagonal" else promise.layer.fan_in ** (1.0 if number else 0.5))
+        for number, promise in enumerate(promises)
+    ]
 
 
-def _backward(promises: Sequence[Promise], slope_squares: Sequence[Real], weight: Real, flat: bool) -> Columns:
-    """The gradient columns."""
-    at_a, at_z = np.empty(len(promises)), np.empty(len(promises))
-    grad_a = np.ones_like(weight)
-    for number in reversed(range(len(promises))):
-        promise = promises[number]
-        grad_z = slope_squares[number] * grad_a
-        at_a[number], at_z[number] = _integral(grad_a, weight, flat), _integral(grad_z, weight, flat)
-        last = number == len(promises) - 1  # the projection's gradients are independent from unit to unit
-        fan_out = promise.layer.fan_out
-        terms = 1.0 if promise.coupling == "diagonal" else float(fan_out if last else fan_out**2)
-        grad_a = _entry(promise) ** 2 * terms * grad_z
-    above = np.append(np.where(at_z[1:] == 0, np.nan, at_z[1:]), np.nan)
-    return {"chi": at_z / above, "grad_a_second_moment": at_a, "grad_z_second_moment": at_z}
+def _forward(activation: Activation, promises: Sequence[Promise], x: Real) -> tuple[Real, Real, NDArray[np.intp]]:
+    """z and phi(z) as functions of the input's one coordinate, `layers nodes`, without layers where z stays what it is.
+
+    Which of them each layer is.
+    """
+    z, value, which = *np.empty((2, len(promises), len(x))), np.zeros(len(promises), np.intp)
+    level, last = x, -1
+    for number, factor in enumerate(_factors(promises)):
+        np.multiply(level, factor, out=z[last + 1])
+        if not number or (z[last + 1] != z[last]).any():
+            last += 1
+            level = value[last] = activation.value(z[last])
+        which[number] = last
+    return z[: last + 1], value[: last + 1], which
 
 
-def _integral(gradient: Real, weight: Real, flat: bool) -> float:
-    """The mean; a 0 that only a flat piece of phi can make is a lost value elsewhere (tanh' of 30 is not 0)."""
-    total = float(gradient @ weight)
-    return total if total > 0 or flat else np.nan
-
-
-def _integrated(z: Real, value: Real, weight: Real) -> Columns:
-    mean = (value * weight).sum(axis=-1)
-    variance = (value - mean[:, None]) ** 2 @ weight
-    return {"z_second_moment": z**2 @ weight, "z_cosine": np.full_like(mean, np.nan), "a_mean": mean,
-            "a_second_moment": variance + mean**2, "a_variance": variance}  # fmt: skip
+def _reached(activation: Activation, promises: Sequence[Promise], x: Real, layer: NDArray[np.intp]) -> Real:
+    """z of each row of x at its own layer; the rows are by rising layer."""
+    z, level = np.empty_like(x), x
+    for number, factor in enumerate(_factors(promises)[: layer[-1] + 1]):
+        here, after = np.searchsorted(layer, [number, number + 1])
+        level = factor * level
+        z[here:after] = level[: after - here]
+        level = activation.value(level[after - here :])
+    return z
