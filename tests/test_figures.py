@@ -73,6 +73,16 @@ def test_up_to_24_names_look_different_and_the_same_names_look_the_same():
     assert len({(look.marker, look.filled, look.dash) for look in found.values()}) == 24, "in grey too"
 
 
+def test_a_common_initializer_looks_the_same_whoever_is_beside_it():
+    beside = [["xavier_normal"], [], ["zeros", "torch_default", "uniform"], list(style.PLACES)]
+    found = [style.looks([*others, "he_normal", "normal(std=0.01)"]) for others in beside]
+    assert len({str((looks["he_normal"], looks["normal(std=0.01)"])) for looks in found}) == 1
+    every = style.looks([*style.PLACES, *(f"init_{number}" for number in range(12))])
+    assert len({str(look) for look in every.values()}) == 24
+    assert every["he_uniform"].color == every["he_normal"].color
+    assert every["he_uniform"] != every["he_normal"]
+
+
 @pytest.mark.parametrize("spec", [*INITS, "a" * 60])
 def test_a_label_is_the_whole_spec_in_short_lines(spec):
     lines = style.label(spec).split("\n")

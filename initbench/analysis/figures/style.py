@@ -7,6 +7,7 @@ below hold only while a figure is drawn.
 from __future__ import annotations
 
 import functools
+import itertools
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -62,17 +63,31 @@ class Look:
         return {"color": self.color, "linestyle": self.dash, "linewidth": 1.7, **shape}
 
 
+PLACES = {
+    "he_normal": 0, "xavier_normal": 1, "torch_default": 2, "orthogonal": 3, "lecun_normal": 4, "normal": 5, "zeros": 6,
+    "ones": 7, "he_uniform": 8, "xavier_uniform": 9, "lecun_uniform": 12, "uniform": 13,
+}  # fmt: skip
+"""The looks of the commonest initializers, the same in every figure; uniform ones are the normal ones', dashed."""
+OTHERS = (15, 14, 11, 10, *range(16, 24))
+"""The looks of other initializers beside them, in their order."""
+
+
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """A look for each of `names`, by its place among them: the same names in the same order look the same.
+    """A look for each of `names`: of the commonest initializers its own, else by its place among the others.
 
     Eight hues, each with its marker; the second eight are dashed with open markers, the third have shorter dashes.
     Past 24 names looks repeat.
     """
-    found = {}
-    for place, name in enumerate(dict.fromkeys(names)):
-        turn, hue = divmod(place, len(_HUES))
-        found[name] = Look(_HUES[hue], _MARKERS[hue], turn % 2 == 0, _DASHES[turn % len(_DASHES)])
-    return found
+    distinct = list(dict.fromkeys(names))
+    every = range(len(_HUES) * len(_DASHES))
+    spare = [place for place in every if place not in (*OTHERS, *(PLACES.get(name) for name in distinct))]
+    free = itertools.cycle([*OTHERS, *spare] if any(name in PLACES for name in distinct) else every)
+    return {name: _look(PLACES[name] if name in PLACES else next(free)) for name in distinct}
+
+
+def _look(place: int) -> Look:
+    turn, hue = divmod(place, len(_HUES))
+    return Look(_HUES[hue], _MARKERS[hue], turn % 2 == 0, _DASHES[turn])
 
 
 def hue(place: int) -> tuple[float, float, float]:
