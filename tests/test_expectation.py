@@ -211,7 +211,7 @@ def clipped_kernel(low, high):
 
         def beyond(end, mean):
             """E[max(0, z - end)]."""
-            far = (mean - end) / max(own, 1e-300)
+            far = np.clip((mean - end) / max(own, 1e-300), -40, 40)  # beyond, the density is 0
             return (mean - end) * ndtr(far) + own * np.exp(-(far**2) / 2) / math.sqrt(2 * math.pi)
 
         ends = np.array([low, high, -low, -high])[:, None]
