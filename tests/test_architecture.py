@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import without_torch
 
 import initbench
 
@@ -47,16 +48,10 @@ def test_analysis_works_where_no_torch_is_installed():
     modules = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
                for path in (PACKAGE / "analysis").rglob("*.py")]  # fmt: skip
     code = f"""
-import sys
-class NoTorch:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "torch":
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, NoTorch())
 for name in {modules!r}:
     __import__(name)
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    without_torch.run(code)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["variance", "--help"]])

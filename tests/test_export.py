@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import struct
-import subprocess
 import sys
 
 import numpy as np
@@ -13,6 +12,7 @@ import page_results as made
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import without_torch
 from click.testing import CliRunner
 from filelock import FileLock
 
@@ -380,13 +380,8 @@ def test_trackers_work_without_torch_and_ask_no_other_machine(few, exports, expo
         assert exported(tracker)
     shutil.copy(exports / "mlflow.db", tmp_path)  # to make one takes seconds
     code = f"""
-import atexit, os, socket, sys
+import atexit, os, socket
 from pathlib import Path
-class NoTorch:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "torch":
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, NoTorch())
 asked, look, connect = [], socket.getaddrinfo, socket.socket.connect
 atexit.register(lambda: asked and os._exit(1))  # the last of all: trackers report at the end too
 def noted(host):
@@ -406,5 +401,5 @@ for tracker in {TRACKERS}:
     export(Path({str(few)!r}), tracker, Path({str(tmp_path)!r}))
 """
     theirs = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_CACHE_HOME") if name in os.environ}
-    subprocess.run([sys.executable, "-c", code], check=True, env=theirs)  # in CI and under pytest MLflow never reports
+    without_torch.run(code, env=theirs)  # in CI and under pytest MLflow never reports
     assert len(read_tensorboard(tmp_path)) == len(read_wandb(tmp_path)) == 4

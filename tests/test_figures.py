@@ -74,10 +74,10 @@ def test_up_to_24_names_look_different_and_the_same_names_look_the_same():
 
 
 def test_a_common_initializer_looks_the_same_whoever_is_beside_it():
-    beside = [["xavier_normal"], [], ["zeros", "torch_default", "uniform"], list(style.PLACES)]
+    beside = [["xavier_normal"], [], ["zeros", "torch_default", "uniform"], list(style.COMMON)]
     found = [style.looks([*others, "he_normal", "normal(std=0.01)"]) for others in beside]
     assert len({str((looks["he_normal"], looks["normal(std=0.01)"])) for looks in found}) == 1
-    every = style.looks([*style.PLACES, *(f"init_{number}" for number in range(12))])
+    every = style.looks([*style.COMMON, *(f"init_{number}" for number in range(12))])
     assert len({str(look) for look in every.values()}) == 24
     assert every["he_uniform"].color == every["he_normal"].color
     assert every["he_uniform"] != every["he_normal"]

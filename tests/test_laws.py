@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from scipy import integrate
 from scipy.stats import chi2, norm
 
 from initbench.activations import ACTIVATIONS, Activation
@@ -472,7 +473,16 @@ def test_a_function_of_ones_own_is_predicted_like_any_other():
         np.testing.assert_allclose(column(rows, name), column(twin, name), rtol=1e-8)
 
 
-def test_a_deterministic_network_that_settles_into_nothing_is_told():
-    """Layers and nodes are taken in parts, however few of them there are."""
+def test_equal_weights_of_a_deep_network_with_kinks():
+    """Every unit is one function of the input's sum: E[z²] of the second layer by scipy's quadrature."""
     rows = rows_of("mean_field", "constant(-0.3)", "hardswish", (17,) * 31, InputMoments((50.0,)))
+    deviation = 0.3 * math.sqrt(17 * 50)
+
+    def square(x):
+        z = -deviation * x
+        return (0.3 * 17 * z * min(6, max(0, z + 3)) / 6) ** 2 * norm.pdf(x)
+
+    second, _ = integrate.quad(square, -12, 12, points=[-3 / deviation, 3 / deviation], limit=200)
+    assert rows[0]["z_second_moment"] == pytest.approx(deviation**2, rel=EXACT)
+    assert rows[1]["z_second_moment"] == pytest.approx(second, rel=1e-10)
     assert len(rows) == 30

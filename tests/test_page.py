@@ -9,8 +9,6 @@ import itertools
 import json
 import math
 import re
-import subprocess
-import sys
 import tomllib
 from html.parser import HTMLParser
 
@@ -18,6 +16,7 @@ import numpy as np
 import page_results as made
 import pandas as pd
 import pytest
+import without_torch
 from click.testing import CliRunner
 from scipy import stats
 
@@ -421,16 +420,10 @@ def test_a_folder_that_holds_no_results_is_told_in_one_line(tmp_path):
 
 def test_a_page_needs_no_torch(folders, tmp_path):
     code = f"""
-import sys
-class NoTorch:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "torch":
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, NoTorch())
 from initbench.cli import main
 main(["report", {str(folders["train"])!r}, "--out", {str(tmp_path / "page.html")!r}])
 """
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    without_torch.run(code, capture_output=True)
     assert (tmp_path / "page.html").exists()
 
 

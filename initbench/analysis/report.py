@@ -32,7 +32,7 @@ from initbench.analysis.figures import (
 from initbench.analysis.growth import DIRECTIONS
 from initbench.analysis.results import Results
 
-Made = Iterator[tuple[str, pd.DataFrame, Figure]]
+Figures = Iterator[tuple[str, pd.DataFrame, Figure]]
 """Name, numbers and figure."""
 
 MOST_COLUMNS = 5
@@ -49,7 +49,7 @@ MOST_HISTOGRAMS = 4
 """Activations that get a figure of histograms, the study's first: a study of one activation has it in any case."""
 
 
-def figures(results: Results) -> Made:
+def figures(results: Results) -> Figures:
     """All that is drawn of `results`; nothing of a kind that has no figure."""
     if kind := KINDS.get(results.study["kind"]):
         yield from kind(results)
@@ -62,7 +62,7 @@ def is_sweep(results: Results, least: int = SWEEP) -> bool:
     return len(set(training.factors(results.runs)["factor"]) - {"seed"}) >= least
 
 
-def _of_training(results: Results) -> Made:
+def _of_training(results: Results) -> Figures:
     levels = accuracy_by_level.summary(results.runs)
     if len(levels):  # more than one level of something
         yield "accuracy_by_level", levels, accuracy_by_level.draw(levels)
@@ -82,7 +82,7 @@ def _of_training(results: Results) -> Made:
     yield "parallel_coordinates", lines, parallel_coordinates.draw(lines)
 
 
-def _by_rate_and_step(results: Results) -> Made:
+def _by_rate_and_step(results: Results) -> Figures:
     runs, tuned = results.runs, list(results.study.get("tune", {}))
     if runs["lr"].nunique() >= LEAST_RATES and (runs["status"] == "finished").any():
         rates = accuracy_by_rate.summary(runs, tuned)
@@ -93,7 +93,7 @@ def _by_rate_and_step(results: Results) -> Made:
         yield "learning_curves", curves, learning_curves.draw(curves)
 
 
-def _of_propagation(results: Results) -> Made:
+def _of_propagation(results: Results) -> Figures:
     heat = growth_heatmap.summary(results.verdicts)
     yield "growth_heatmap", heat, growth_heatmap.draw(heat)
     for direction in DIRECTIONS:
@@ -115,12 +115,12 @@ def contrasting(verdicts: pd.DataFrame, activation: str) -> list[str]:
     return panels.spread(rows["init"].tolist(), MOST_COLUMNS)
 
 
-def _of_calibration(results: Results) -> Made:
+def _of_calibration(results: Results) -> Figures:
     rates = calibration.summary(results.table("alarms"))
     yield "calibration", rates, calibration.draw(rates)
 
 
-def _of_jacobians(results: Results) -> Made:
+def _of_jacobians(results: Results) -> Figures:
     table = results.table("jacobians")
     if "singular_max" in table and table["singular_max"].notna().any():
         spectrum = jacobian_spectrum.summary(table)
@@ -129,7 +129,7 @@ def _of_jacobians(results: Results) -> Made:
     yield "squared_singular_values", squares, squared_singular_values.draw(squares)
 
 
-def _of_phases(results: Results) -> Made:
+def _of_phases(results: Results) -> Figures:
     table = results.table("phases")
     vary = [name for name in depth_scales.VARIANCES if len(table[name].unique()) > 1]
     if len(vary) == 2:
@@ -140,17 +140,17 @@ def _of_phases(results: Results) -> Made:
         yield "depth_scales", scales, depth_scales.draw(scales)
 
 
-def _of_landscape(results: Results) -> Made:
+def _of_landscape(results: Results) -> Figures:
     plane = landscape.summary(results.table("landscapes"), results.curves)
     yield "landscape", plane, landscape.draw(plane)
 
 
-def _of_curves(results: Results) -> Made:
+def _of_curves(results: Results) -> Figures:
     curves = predicted_curves.summary(results.curves)
     yield "predicted_curves", curves, predicted_curves.draw(curves)
 
 
-KINDS: dict[str, Callable[[Results], Made]] = {
+KINDS: dict[str, Callable[[Results], Figures]] = {
     "train": _of_training,
     "variance": _of_propagation,
     "calibration": _of_calibration,

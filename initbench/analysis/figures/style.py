@@ -63,7 +63,7 @@ class Look:
         return {"color": self.color, "linestyle": self.dash, "linewidth": 1.7, **shape}
 
 
-PLACES = {
+COMMON = {
     "he_normal": 0, "xavier_normal": 1, "torch_default": 2, "orthogonal": 3, "lecun_normal": 4, "normal": 5, "zeros": 6,
     "ones": 7, "he_uniform": 8, "xavier_uniform": 9, "lecun_uniform": 12, "uniform": 13,
 }  # fmt: skip
@@ -80,9 +80,9 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     """
     distinct = list(dict.fromkeys(names))
     every = range(len(_HUES) * len(_DASHES))
-    spare = [place for place in every if place not in (*OTHERS, *(PLACES.get(name) for name in distinct))]
-    free = itertools.cycle([*OTHERS, *spare] if any(name in PLACES for name in distinct) else every)
-    return {name: _look(PLACES[name] if name in PLACES else next(free)) for name in distinct}
+    spare = [place for place in every if place not in (*OTHERS, *(COMMON.get(name) for name in distinct))]
+    free = itertools.cycle([*OTHERS, *spare] if any(name in COMMON for name in distinct) else every)
+    return {name: _look(COMMON[name] if name in COMMON else next(free)) for name in distinct}
 
 
 def _look(place: int) -> Look:
