@@ -74,13 +74,25 @@ def test_up_to_24_names_look_different_and_the_same_names_look_the_same():
 
 
 def test_a_common_initializer_looks_the_same_whoever_is_beside_it():
-    beside = [["xavier_normal"], [], ["zeros", "torch_default", "uniform"], list(style.COMMON)]
-    found = [style.looks([*others, "he_normal", "normal(std=0.01)"]) for others in beside]
-    assert len({str((looks["he_normal"], looks["normal(std=0.01)"])) for looks in found}) == 1
-    every = style.looks([*style.COMMON, *(f"init_{number}" for number in range(12))])
-    assert len({str(look) for look in every.values()}) == 24
-    assert every["he_uniform"].color == every["he_normal"].color
-    assert every["he_uniform"] != every["he_normal"]
+    beside = [["xavier_normal"], [], ["zeros", "torch_default", "uniform"], list(style.KNOWN)]
+    found = [style.looks([*others, "he_normal"], "init") for others in beside]
+    assert len({str(looks["he_normal"]) for looks in found}) == 1
+    assert found[0]["he_normal"].color == style.looks(["he_uniform"], "initializer")["he_uniform"].color
+
+
+def test_any_initializer_has_one_colour_whoever_is_beside_it():
+    names = [f"normal(std={1 / number:g})" for number in range(1, 30)]
+    alone = {name: style.looks([name], "init")[name].color for name in names}
+    together = style.looks([*reversed(names), *style.KNOWN], "init")
+    assert {name: together[name].color for name in names} == alone
+    assert len(set(alone.values())) > 4, "and not all the same one"
+
+
+def test_initializers_of_one_colour_are_told_apart_by_marker_and_dash():
+    found = list(style.looks([*style.KNOWN, *(f"init_{number}" for number in range(12))], "init").values())
+    for color in {look.color for look in found}:
+        grey = [(look.marker, look.filled, look.dash) for look in found if look.color == color]
+        assert len(set(grey)) == len(grey) > 1
 
 
 @pytest.mark.parametrize("spec", [*INITS, "a" * 60])

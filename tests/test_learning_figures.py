@@ -112,7 +112,7 @@ def test_lines_and_panels_look_the_same_whatever_a_panel_lacks(runs):
     told = accuracy_by_rate.summary(runs[(runs["init"] != "zeros") | (runs["activation"] != "relu")])
     figure = accuracy_by_rate.draw(told)
     (both,) = [axes for axes in figure.axes if axes.get_title() == "tanh"]
-    for name, look in style.looks(FACTORS["init"]).items():
+    for name, look in style.looks(FACTORS["init"], "init").items():
         assert line(both, name).get_color() == look.color
 
 

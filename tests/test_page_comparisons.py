@@ -121,6 +121,18 @@ def test_where_something_was_expected_a_comparison_is_folded(tmp_path):
     assert text.count('<details class="compared"><summary>Levels of init against he_normal</summary>') == 1
 
 
+def test_each_part_has_the_files_of_its_comparison(tmp_path):
+    folder = tmp_path / "study"
+    parts = {part: Results(made.tuned(folder / part)) for part in ("early", "late")}
+    keep(Answer("study", "Q?"), folder, parts)
+    (_, *images) = page.write_all(folder, tmp_path / "figures")
+    for part, results in parts.items():
+        shown, numbers = (tmp_path / "figures" / f"{part}_differences_by_init.{kind}" for kind in ("png", "csv"))
+        assert shown in images
+        wanted = comparisons.of_training(results).differences["difference"]
+        assert sorted(pd.read_csv(numbers)["difference"]) == pytest.approx(sorted(wanted))
+
+
 def test_the_figures_of_a_comparison_in_words(tuned):
     forest, ranks = comparisons.of_training(tuned).figures()
     told = alternatives_comparisons.differences(forest.summary)

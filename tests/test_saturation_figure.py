@@ -44,7 +44,7 @@ def test_a_panel_has_a_line_an_initializer_in_its_look_and_an_axis_of_all_shares
     lines = {line.get_label(): line for line in tanh.lines}
     assert list(lines) == INITS
     assert list(lines["normal"].get_ydata()) == pytest.approx([0.21, 0.41, 0.61, 0.81])
-    assert lines["normal"].get_color() == style.looks(INITS)["normal"].color
+    assert lines["normal"].get_color() == style.looks(INITS, "init")["normal"].color
     assert tanh.get_ylim()[0] < 0 < 1 < tanh.get_ylim()[1]
     assert {text.get_text() for text in figure.legends[0].texts} == set(INITS)
 

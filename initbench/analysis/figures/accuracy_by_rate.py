@@ -50,7 +50,8 @@ def _names(shown: pd.DataFrame) -> list[str]:
 @style.styled
 def draw(summary: pd.DataFrame) -> Figure:
     """A panel a level of the panels' factor, a line an initializer; below it the share that diverged, if any did."""
-    levels, looks = list(summary["panel"].unique()), style.looks(map(str, summary["hue"]))
+    levels = list(summary["panel"].unique())
+    looks = style.looks(map(str, summary["hue"]), summary["hue_name"].iloc[0])
     rows, columns = panels.shape(len(levels), MOST_COLUMNS)
     strips = [3, 1] if summary["diverged"].any() else [3]
     size = max(2.7 * columns + 2.6, 7.0), max(0.95 * sum(strips) * rows + 1.6, 0.22 * len(looks) + 2)

@@ -79,7 +79,7 @@ def _highest(values: pd.Series) -> float:
 def draw(summary: pd.DataFrame) -> Figure:
     """The figure of one direction: second moment against layer, on one log axis that all panels share."""
     activations = list(summary["activation"].unique())
-    looks = style.looks(summary["init"])
+    looks = style.looks(summary["init"], "init")
     quantity = QUANTITIES[summary["direction"].iloc[0]]
     rows, columns = panels.shape(len(activations), MOST_COLUMNS)
     height = max(2.5 * rows + 1.4, 0.22 * len(looks) + 2.0)

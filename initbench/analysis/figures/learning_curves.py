@@ -51,7 +51,8 @@ def summary(runs: pd.DataFrame, curves: pd.DataFrame, tuned: Sequence[str] = ())
 @style.styled
 def draw(summary: pd.DataFrame) -> Figure:
     """A column a level of the panels' factor: losses above, on a log axis, accuracies below; a line an initializer."""
-    levels, looks = list(summary["panel"].unique()), style.looks(map(str, summary["hue"]))
+    levels = list(summary["panel"].unique())
+    looks = style.looks(map(str, summary["hue"]), summary["hue_name"].iloc[0])
     size = max(3.0 * len(levels) + 2.6, 7.0), max(6.6, 0.22 * len(looks) + 2)
     figure = style.page(*size, "Learning curves", _caption(summary))
     grid = figure.subplots(len(QUANTITIES), len(levels), sharex=True, sharey="row", squeeze=False)

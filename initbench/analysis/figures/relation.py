@@ -138,9 +138,13 @@ def draw(summary: pd.DataFrame) -> Figure:
     rows = -(-len(panels) // columns)
     figure = style.page(_width(summary, columns), 3.4 * rows + 1.4, first["title"], _caption(summary))
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    paint = _map if first["y_name"] else _lines
+    looks = style.looks(map(str, summary["hue"]), first["hue_name"])
     for axes, panel in zip(grid.flat, panels, strict=False):
-        paint(axes, summary[summary["panel"].isin([panel]) | (summary["source"] == "line")])
+        shown = summary[summary["panel"].isin([panel]) | (summary["source"] == "line")]
+        if first["y_name"]:
+            _map(axes, shown)
+        else:
+            _lines(axes, shown, looks)
         axes.set_title(f"{first['panel_name']} = {panel}" if panel != "" else "", loc="left")
         axes.set_xlabel(first["x_name"])
         if "alike_low" in summary:
@@ -157,8 +161,7 @@ def draw(summary: pd.DataFrame) -> Figure:
     return figure
 
 
-def _lines(axes: Axes, rows: pd.DataFrame) -> None:
-    looks = style.looks(map(str, rows["hue"]))
+def _lines(axes: Axes, rows: pd.DataFrame, looks: dict[str, style.Look]) -> None:
     words = not are_numbers(rows["x"])
     places = iter(np.linspace(-0.25, 0.25, len(looks)) if len(looks) > 1 else [0.0])  # beside each other
     rows = rows.assign(x=_placed(axes, rows["x"], counted=rows["counted"].iloc[0]))
@@ -254,7 +257,7 @@ def _map(axes: Axes, rows: pd.DataFrame) -> None:
 def _paths(axes: Axes, line: pd.DataFrame) -> None:
     """A line for each level, edged in white, with a dot at its start."""
     edge = [withStroke(linewidth=3.2, foreground="white")]
-    for hue, look in style.looks(map(str, line["hue"])).items():
+    for hue, look in style.looks(map(str, line["hue"]), line["hue_name"].iloc[0]).items():
         path = line[line["hue"].map(str) == hue]
         axes.plot(path["x"], path["y"], color=look.color, lw=1.7, label=style.label(hue), path_effects=edge)
         axes.plot(path["x"].iloc[0], path["y"].iloc[0], "o", color="black", mec="white", ms=8)

@@ -35,7 +35,7 @@ def summary(layers: pd.DataFrame, quantity: str) -> pd.DataFrame:
 @style.styled
 def draw(summary: pd.DataFrame) -> Figure:
     """One axis of shares for all panels; a line an initializer, its markers in turn with those of the others."""
-    activations, looks = list(summary["activation"].unique()), style.looks(summary["init"])
+    activations, looks = list(summary["activation"].unique()), style.looks(summary["init"], "init")
     quantity = summary["quantity"].iloc[0]
     rows, columns = panels.shape(len(activations), MOST_COLUMNS)
     size = max(2.6 * columns + 2.6, 7.0), max(2.5 * rows + 1.4, 0.22 * len(looks) + 2.0)

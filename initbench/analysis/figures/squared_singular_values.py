@@ -41,7 +41,7 @@ def summary(jacobians: pd.DataFrame) -> pd.DataFrame:
 @style.styled
 def draw(summary: pd.DataFrame) -> Figure:
     """One panel an activation: layers from left to right, and the network beside them; a line an initializer."""
-    activations, looks = list(summary["activation"].unique()), style.looks(summary["init"])
+    activations, looks = list(summary["activation"].unique()), style.looks(summary["init"], "init")
     rows, columns = panels.shape(len(activations), MOST_COLUMNS)
     size = max(3.0 * columns + 2.6, 7.0), max(2.6 * rows + 1.5, 0.22 * len(looks) + 2)
     title = "Mean squared singular value of the Jacobian, layer by layer and of the network"

@@ -7,6 +7,7 @@ below hold only while a figure is drawn.
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import textwrap
 from collections.abc import Callable, Iterable
@@ -63,31 +64,48 @@ class Look:
         return {"color": self.color, "linestyle": self.dash, "linewidth": 1.7, **shape}
 
 
-COMMON = {
-    "he_normal": 0, "xavier_normal": 1, "torch_default": 2, "orthogonal": 3, "lecun_normal": 4, "normal": 5, "zeros": 6,
-    "ones": 7, "he_uniform": 8, "xavier_uniform": 9, "lecun_uniform": 12, "uniform": 13,
-}  # fmt: skip
-"""The looks of the commonest initializers, the same in every figure; uniform ones are the normal ones', dashed."""
-OTHERS = (15, 14, 11, 10, *range(16, 24))
-"""The looks of other initializers beside them, in their order."""
+INITIALIZERS = frozenset({"init", "initializer"})
+"""The factor's names."""
+_FAMILIES = (
+    ("he_normal", "he_uniform", "he_fan_out_normal", "he_fan_avg_normal", "he_fan_out_uniform", "he_fan_avg_uniform"),
+    ("xavier_normal", "xavier_uniform", "keras_default"),
+    ("torch_default", "moment", "jax_default"),
+    ("orthogonal", "identity"),
+    ("lecun_normal", "lecun_uniform", "variance_scaling"),
+    ("normal", "uniform"),
+    ("zeros", "kumar", "constant"),
+    ("ones", "critical", "sparse", "truncated_normal"),
+)
+"""Initializers of one hue each."""
+KNOWN = {name: (turn, hue) for hue, family in enumerate(_FAMILIES) for turn, name in enumerate(family)}
 
 
-def looks(names: Iterable[str]) -> dict[str, Look]:
-    """A look for each of `names`: of the commonest initializers its own, else by its place among the others.
+def looks(names: Iterable[str], of: str = "") -> dict[str, Look]:
+    """A look for each of `names`, levels of the factor `of`: those of most factors look different by their order.
 
-    Eight hues, each with its marker; the second eight are dashed with open markers, the third have shorter dashes.
-    Past 24 names looks repeat.
+    Initializers have the same look in every figure if they are `KNOWN`, and else the same colour, a function of their
+    name; where several have one colour, markers and dashes tell them apart. Past 48 looks repeat.
     """
-    distinct = list(dict.fromkeys(names))
-    every = range(len(_HUES) * len(_DASHES))
-    spare = [place for place in every if place not in (*OTHERS, *(COMMON.get(name) for name in distinct))]
-    free = itertools.cycle([*OTHERS, *spare] if any(name in COMMON for name in distinct) else every)
-    return {name: _look(COMMON[name] if name in COMMON else next(free)) for name in distinct}
+    distinct = dict.fromkeys(names)
+    if of not in INITIALIZERS:
+        return {name: _look(*divmod(place, len(_HUES))) for place, name in enumerate(distinct)}
+    places = {name: KNOWN[name] for name in distinct if name in KNOWN}
+    for name in distinct:
+        if name not in places:
+            hue, taken = _hue_of(name), set(places.values())
+            places[name] = next((turn, hue) for turn in itertools.count() if (turn, hue) not in taken)
+    return {name: _look(*places[name]) for name in distinct}
 
 
-def _look(place: int) -> Look:
-    turn, hue = divmod(place, len(_HUES))
-    return Look(_HUES[hue], _MARKERS[hue], turn % 2 == 0, _DASHES[turn])
+def _hue_of(name: str) -> int:
+    """Python's own hash is another in each process."""
+    return hashlib.blake2b(name.encode()).digest()[0] % len(_HUES)
+
+
+def _look(turn: int, hue: int) -> Look:
+    """Eight hues, each with its marker; every second turn is dashed with open markers, every third has other ones."""
+    marker = _MARKERS[(hue + 3 * (turn // 2)) % len(_MARKERS)]
+    return Look(_HUES[hue], marker, turn % 2 == 0, _DASHES[turn % len(_DASHES)])
 
 
 def hue(place: int) -> tuple[float, float, float]:

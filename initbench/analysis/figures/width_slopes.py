@@ -60,7 +60,7 @@ def _fitted(rows: pd.DataFrame) -> pd.DataFrame:
 @style.styled
 def draw(summary: pd.DataFrame) -> Figure:
     """Log against log: a row a direction, a column an activation; marks are measured, lines and bands the fit."""
-    activations, looks = list(summary["activation"].unique())[:MOST], style.looks(summary["init"])
+    activations, looks = list(summary["activation"].unique())[:MOST], style.looks(summary["init"], "init")
     width = max(2.6 * len(activations) + 2.9, 7.0)
     figure = style.page(width, max(6.2, 0.22 * len(looks) + 2), "How the signal goes with the width", _caption(summary))
     grid = figure.subplots(len(TITLES), len(activations), sharex=True, sharey="row", squeeze=False)

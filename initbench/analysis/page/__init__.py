@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 from markupsafe import Markup
@@ -39,8 +40,8 @@ class Told:
     parts: Mapping[str, Results]
     found: Mapping[str, findings.Finding]
     figures: list[Made]
-    compared: list[Made]
-    """Figures of the comparison that is the answer of a folder without parts and expectations."""
+    compared: Mapping[str, list[Made]]
+    """Figures of each part's comparison, where it makes one."""
 
     @property
     def plain(self) -> bool:
@@ -113,7 +114,8 @@ def write_all(out: Path, folder: Path, formats: Sequence[str] = (PNG,)) -> list[
     Each is drawn once, and kept in each of the `formats`. The paths, the page's first, then each figure's first.
     """
     told = _told(out)
-    made = [*told.compared, *told.figures]
+    compared = [*chain.from_iterable(told.compared.values())]
+    made = [*compared, *told.figures] if told.plain else [*told.figures, *compared]
     images = [save(one.figure, one.summary, folder, one.name, formats) for one in made]
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "report.html", _html([told]))
@@ -123,9 +125,10 @@ def write_all(out: Path, folder: Path, formats: Sequence[str] = (PNG,)) -> list[
 def _told(folder: Path) -> Told:
     answer, parts = opened(folder)
     found = {part: findings.of_results(results) for part, results in parts.items()}
-    told = Told(answer, parts, found, list(figures(answer, parts)), [])
-    comparison = next(iter(found.values())).comparison
-    return replace(told, compared=list(comparison.figures())) if told.plain and comparison else told
+    told = Told(answer, parts, found, list(figures(answer, parts)), {})
+    compared = {part: list(finding.comparison.figures("" if told.plain else part))
+                for part, finding in found.items() if finding.comparison}  # fmt: skip
+    return replace(told, compared=compared)
 
 
 def _subjects(all_told: list[Told]) -> Iterator[Subject]:
@@ -142,6 +145,7 @@ def _subject(place: str, heading: str, told: Told) -> Subject:
     else:
         lead = first.lead if len(found) == 1 else " ".join(f"{part}: {one.lead}" for part, one in found.items())
         finding = findings.Finding(question, lead, first.facts, first.groups)
+    parts_told = list(_parts(told, place))
     return Subject(
         id=place,
         heading=heading,
@@ -149,8 +153,8 @@ def _subject(place: str, heading: str, told: Told) -> Subject:
         outcomes=outcomes(answer.outcomes),
         answer=answer,
         rests=caveats.of_parts(parts),
-        parts=[] if told.plain else list(_parts(found, place)),
-        compared=_compared(first.comparison, told.compared, f"{place}c") if told.plain else None,
+        parts=[] if told.plain else parts_told,
+        compared=parts_told[0][2] if told.plain else None,
         figures=list(drawn(told.figures, f"{place}f")),
         tables=content.tables(parts, f"{place}t"),
         provenance=[(part, provenance.rows(results)) for part, results in parts.items()],
@@ -160,12 +164,9 @@ def _subject(place: str, heading: str, told: Told) -> Subject:
     )
 
 
-def _parts(
-    found: Mapping[str, findings.Finding], place: str
-) -> Iterator[tuple[str, findings.Finding, Compared | None]]:
-    for number, (part, finding) in enumerate(found.items(), 1):
-        made = finding.comparison.figures(part) if finding.comparison else ()
-        yield part, finding, _compared(finding.comparison, made, f"{place}p{number}c")
+def _parts(told: Told, place: str) -> Iterator[tuple[str, findings.Finding, Compared | None]]:
+    for number, (part, finding) in enumerate(told.found.items(), 1):
+        yield part, finding, _compared(finding.comparison, told.compared.get(part, ()), f"{place}p{number}c")
 
 
 def _compared(comparison: Comparison | None, made: Iterable[Made], place: str) -> Compared | None:
