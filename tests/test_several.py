@@ -11,7 +11,7 @@ from initbench.initializers import INITIALIZERS
 from initbench.theory import expectation
 from initbench.theory.laws import LAWS, predict, tables
 from initbench.theory.moments import kernels
-from initbench.theory.response import Local
+from initbench.theory.response import Averages, Local
 from initbench.theory.several import Several
 
 NAMES = ("silu", "relu6", "tanh", "relu6", "softsign")
@@ -46,7 +46,7 @@ def test_kernels_are_the_two_dimensional_integrals_of_each(cosine):
 
 
 def test_local_averages_are_those_of_each():
-    together = Local(Several.of(EACH), Q)
+    together = Local(Averages(Several.of(EACH)), Q)
     for row, (phi, q) in enumerate(zip(EACH, Q, strict=True)):
         alone = Local(phi, np.array(q))
         np.testing.assert_allclose(together.mean[row], alone.mean, rtol=1e-12, atol=1e-14)

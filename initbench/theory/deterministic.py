@@ -9,6 +9,7 @@ projection's gradients) a sum over n grows by sqrt(n); between equal ones by n.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +23,16 @@ Real = NDArray[np.float64]
 
 _OCTAVES = np.arange(-60.0, 5.0)  # panels halve towards 0: a steep map has structure there at every scale
 _POINTS = 16
+"""Of a panel; those of a first rule are half as many."""
 _SECTIONS, _ROUNDS = 64, 10
 """A kink is sought between two nodes, to a share of 64^-10 of their distance."""
 _HALVINGS = 4
 _TOGETHER = 2**18
 """Nodes of layers at which phi is taken at once, so that they stay in the processor's cache."""
-_GRADIENTS = "grad_a_second_moment", "grad_z_second_moment"
+_MEAN, _SQUARE = 1, 2
+"""Of the integrals over phi - centre."""
+_SETTLED = 1e-13
+"""Of an integral, what halving a panel may change where it is not halved again."""
 _RESOLVED = 1e-6
 """How far a rule may be from the one with half the panels: what oscillates faster is NaN, not a sample of it."""
 
@@ -42,62 +47,100 @@ def predict(exact: bool, activation: Activation, promises: Sequence[Promise], in
 
 
 def _settled(activation: Activation, promises: Sequence[Promise], deviation: float) -> tuple[Columns, list[str]]:
-    """The columns and a note for each layer, from panels halved until two rules agree."""
+    """The columns and a note for each layer, from panels halved until two rules agree.
+
+    Only panels that halving still changes are halved again: a steep or folded piece of the map is on few of them.
+    """
     cuts = _cuts(activation, promises, deviation)
-    coarse = _columns(activation, promises, deviation, *_nodes(cuts))
+    centre = _centre(activation, promises, deviation, cuts)
+    parts = partial(_parts, activation, promises, deviation, centre)
+    panels = np.stack([cuts[:-1], cuts[1:]])
+    rough, coarse = (parts(panels, points) for points in (_POINTS // 2, _POINTS))
+    moving = _moving(rough, coarse, coarse.sum(axis=-1))
+    known, panels, coarse = coarse[..., ~moving].sum(axis=-1), panels[:, moving], coarse[..., moving]
     for _ in range(_HALVINGS):
-        cuts = np.sort(np.concatenate([cuts, (cuts[1:] + cuts[:-1]) / 2]))
-        fine = _columns(activation, promises, deviation, *_nodes(cuts))
-        agreed, notes = _agreed(coarse, fine)
+        middle = panels.mean(axis=0)
+        halves = np.stack([[panels[0], middle], [middle, panels[1]]])
+        fine = parts(halves.reshape(2, -1), _POINTS).reshape(*known.shape, *halves.shape[1:])
+        before, after = known + coarse.sum(axis=-1), known + fine.sum(axis=(-2, -1))
+        agreed, notes = _agreed(*(_columns(activation, promises, centre, of) for of in (before, after)))
         if not any(notes):
             break
-        coarse = fine
+        moving = _moving(coarse, fine.sum(axis=-2), after)
+        known += fine[..., ~moving].sum(axis=(-2, -1))
+        panels, coarse = (of[..., moving].reshape(*of.shape[:-2], -1) for of in (halves, fine))
     return agreed, notes
 
 
-def _columns(activation: Activation, promises: Sequence[Promise], deviation: float, x: Real, weight: Real) -> Columns:
-    """Of all nodes, some at once: what parts have of a moment adds up, and so do variances within and between them."""
-    count = -(-len(x) * len(promises) // _TOGETHER)
-    weights = np.array_split(weight, count)
-    parts = [_integrated(activation, promises, *of)
-             for of in zip(np.array_split(x * deviation, count), weights, strict=True)]  # fmt: skip
-    total = {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
-    mass, centres = np.array([of.sum() for of in weights]), np.stack([part["centre"] for part in parts])
-    centre = centres[0] + mass @ (centres - centres[0]) / mass.sum()
-    mean, variance = total["a_mean"], total["a_variance"] + mass @ (centres - centre) ** 2
+def _moving(coarse: Real, fine: Real, total: Real) -> NDArray[np.bool_]:
+    """The panels on which a finer rule changes any of the integrals."""
+    scale = np.abs(total)
+    scale[_MEAN] = np.sqrt(scale[_SQUARE])
+    moving: NDArray[np.bool_] = np.any(np.abs(fine - coarse) > _SETTLED * scale[..., None], axis=(0, 1))
+    return moving
+
+
+def _centre(activation: Activation, promises: Sequence[Promise], deviation: float, cuts: Real) -> Real:
+    """About E[phi(z)] of each layer, taken from the first node on, so that of a constant the variance is 0."""
+    x, weight = _nodes(cuts[:-1], cuts[1:], _POINTS // 2)
+    _, value, which = _forward(activation, promises, x.ravel() * deviation)
+    first = value[:, 0]
+    return (first + (value - first[:, None]) @ weight.ravel())[which]
+
+
+def _columns(activation: Activation, promises: Sequence[Promise], centre: Real, total: Real) -> Columns:
+    """From the integrals over all panels."""
+    z_second, off, square, at_z = total
+    mean, variance = centre + off, np.maximum(square - off**2, 0.0)
     # a 0 that only a flat piece of phi can make is a lost value elsewhere (tanh' of 30 is not 0)
-    gradients = {name: np.where((total[name] > 0) | activation.flat, total[name], np.nan) for name in _GRADIENTS}
-    at_z = gradients["grad_z_second_moment"]
+    at_a = np.append(at_z[1:], 1.0) * _returned(promises)
+    at_z, at_a = (np.where((of > 0) | activation.flat, of, np.nan) for of in (at_z, at_a))
     above = np.append(np.where(at_z[1:] == 0, np.nan, at_z[1:]), np.nan)
-    return {"z_second_moment": total["z_second_moment"], "a_mean": mean, "a_second_moment": variance + mean**2,
-            "a_variance": variance, "chi": at_z / above, **gradients}  # fmt: skip
+    return {"z_second_moment": z_second, "a_mean": mean, "a_second_moment": variance + mean**2, "a_variance": variance,
+            "chi": at_z / above, "grad_a_second_moment": at_a, "grad_z_second_moment": at_z}  # fmt: skip
 
 
-def _integrated(activation: Activation, promises: Sequence[Promise], x: Real, weight: Real) -> Columns:
-    """What these nodes have of each layer's moments, and of the variance around their own `centre`.
+def _parts(
+    activation: Activation, promises: Sequence[Promise], deviation: float, centre: Real, panels: Real, points: int
+) -> Real:
+    """What each panel has of E[z²], E[phi - centre], E[(phi - centre)²] and E[(dL/dz)²], `integrals layers panels`."""
+    count = max(-(-panels.shape[1] * points * len(promises) // _TOGETHER), 1)
+    found = []
+    for low, high in np.array_split(panels, count, axis=1):
+        x, weight = _nodes(low, high, points)
+        found.append(_integrated(activation, promises, centre, x * deviation, weight))
+    return np.concatenate(found, axis=-1)
 
-    That mean is taken from the first node on, so that of a constant the variance is 0.
+
+def _integrated(activation: Activation, promises: Sequence[Promise], centre: Real, x: Real, weight: Real) -> Real:
+    """`_parts` of some panels, from their nodes, `panels points`."""
+    z, value, which = _forward(activation, promises, x.ravel())
+    slope_squares = activation.slope(z)
+    slope_squares *= slope_squares
+    z, value = (of.reshape(len(of), *x.shape) for of in (z, value))
+    mass, first = weight.sum(axis=-1), value[..., 0].copy()
+    value -= first[..., None]
+    off, square = np.vecdot(value, weight), np.vecdot(value * weight, value)
+    gap = first[which] - centre[:, None]
+    grads, grad = np.empty((len(promises), x.size)), np.ones(x.size)
+    for number, factor in reversed(list(enumerate(_returned(promises)))):
+        grad = np.multiply(grad * factor, slope_squares[which[number]], out=grads[number])
+    return np.stack([
+        np.vecdot(z * weight, z)[which],
+        off[which] + mass * gap,
+        square[which] + 2 * gap * off[which] + mass * gap**2,
+        np.vecdot(grads.reshape(len(grads), *x.shape), weight),
+    ])  # fmt: skip
+
+
+def _returned(promises: Sequence[Promise]) -> Real:
+    """E[(dL/da)²] of each layer, over E[(dL/dz)²] of the next; 1 of the last.
+
+    The projection's gradients are independent from unit to unit, those of other layers are equal.
     """
-    z, value, which = _forward(activation, promises, x)
-    mean, first = (value * weight).sum(axis=-1), value[:, :1].copy()
-    slope_squares = activation.slope(z) ** 2
-    value -= first
-    off = value @ weight / weight.sum()
-    forward = {"z_second_moment": z**2 @ weight, "a_mean": mean, "centre": first[:, 0] + off,
-               "a_variance": (value - off[:, None]) ** 2 @ weight}  # fmt: skip
-    at_a, at_z = np.empty(len(promises)), np.empty(len(promises))
-    grad = np.ones_like(weight)
-    for number in reversed(range(len(promises))):
-        promise = promises[number]
-        at_a[number] = grad @ weight
-        grad *= slope_squares[which[number]]
-        at_z[number] = grad @ weight
-        last = number == len(promises) - 1  # the projection's gradients are independent from unit to unit
-        fan_out = promise.layer.fan_out
-        terms = 1.0 if promise.coupling == "diagonal" else float(fan_out if last else fan_out**2)
-        grad *= _entry(promise) ** 2 * terms
-    gradients = dict(zip(_GRADIENTS, (at_a, at_z), strict=True))
-    return {name: column[which] for name, column in forward.items()} | gradients
+    factors = [_entry(promise) ** 2 * (1.0 if promise.coupling == "diagonal" else float(promise.layer.fan_out**power))
+               for promise, power in zip(promises[1:], [*[2] * (len(promises) - 2), 1], strict=False)]  # fmt: skip
+    return np.array([*factors, 1.0])
 
 
 def _agreed(coarse: Columns, fine: Columns) -> tuple[Columns, list[str]]:
@@ -129,7 +172,7 @@ def _cuts(activation: Activation, promises: Sequence[Promise], deviation: float)
     kinks = np.array(activation.kinks)
     if not len(kinks):
         return cuts
-    x = _nodes(cuts)[0]
+    x = _nodes(cuts[:-1], cuts[1:], _POINTS)[0].ravel()
     z, _, which = _forward(activation, promises, x * deviation)
     above = (z[..., None] > kinks)[which]  # layers nodes kinks
     layer, left, kink = np.nonzero(above[:, 1:] != above[:, :-1])
@@ -143,12 +186,12 @@ def _cuts(activation: Activation, promises: Sequence[Promise], deviation: float)
     return np.unique(np.concatenate([cuts, high]))
 
 
-def _nodes(cuts: Real) -> tuple[Real, Real]:
-    """Nodes and weights for E[f(x)], x ~ N(0, 1), from the panels between `cuts`."""
-    abscissa, weight = gauss_legendre(_POINTS)
-    half = np.diff(cuts)[:, None] / 2
-    x = ((cuts[:-1, None] + half) + half * abscissa).ravel()
-    return x, (half * weight).ravel() * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+def _nodes(low: Real, high: Real, points: int) -> tuple[Real, Real]:
+    """Nodes and weights for E[f(x)], x ~ N(0, 1), from the panels between `low` and `high`, `panels points`."""
+    abscissa, weight = gauss_legendre(points)
+    half = (high - low)[:, None] / 2
+    x = (low[:, None] + half) + half * abscissa
+    return x, half * weight * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
 
 
 def _entry(promise: Promise) -> float:
@@ -182,10 +225,11 @@ def _forward(activation: Activation, promises: Sequence[Promise], x: Real) -> tu
 
 def _reached(activation: Activation, promises: Sequence[Promise], x: Real, layer: NDArray[np.intp]) -> Real:
     """z of each row of x at its own layer; the rows are by rising layer."""
-    z, level = np.empty_like(x), x
-    for number, factor in enumerate(_factors(promises)[: layer[-1] + 1]):
-        here, after = np.searchsorted(layer, [number, number + 1])
+    z, level, start = np.empty_like(x), x, 0
+    ends = np.searchsorted(layer, np.arange(layer[-1] + 1), side="right")
+    for factor, end in zip(_factors(promises), ends, strict=False):
         level = factor * level
-        z[here:after] = level[: after - here]
-        level = activation.value(level[after - here :])
+        z[start:end] = level[: end - start]
+        level = activation.value(level[end - start :])
+        start = end
     return z

@@ -55,6 +55,8 @@ LOUD = 100.0
 """The variance from which on an array's rows are `alike` others that need many panels."""
 TOGETHER = 200
 """Entries whose nodes are held in memory at once."""
+CACHED = 8
+"""In two dimensions, entries whose nodes are held at once, so that they stay in the processor's cache."""
 NARROW = 1e-10
 """In two dimensions, the width in standard deviations from which on a panel counts."""
 
@@ -70,7 +72,10 @@ def gaussian_nodes(variance: Real, kinks: Kinks = (), mean: Real | float = 0.0, 
     kinks = np.asarray(kinks, float)
     kinks = kinks.reshape(*kinks.shape[:-1], *[1] * (mean.ndim - kinks.ndim + 1), kinks.shape[-1])
     cuts = _cuts(mean, deviation, kinks, rule)
-    x, w = _on_panels(cuts[..., :-1], cuts[..., 1:], rule)
+    x = _nodes(cuts[..., :-1], cuts[..., 1:], rule)
+    w = x * x
+    w *= -0.5
+    np.exp(w, out=w)
     w *= (np.diff(cuts) / 2)[..., None] @ _weights(rule)[None]
     x, w = (nodes.reshape(*variance.shape, x.shape[-2] * x.shape[-1]) for nodes in (x, w))
     mean, deviation = mean[..., None], deviation[..., None]
@@ -117,7 +122,7 @@ def kernels(function: Each, q: Real, c: Real, kinks: Real, rule: Rule = SHARED) 
     apart, one = np.flatnonzero(different), np.flatnonzero(~different)
     z, w = gaussian_nodes(q[one], kinks[one])
     found[one] = (function(z, one) * function(np.sign(c[one])[:, None] * z, one) * w).sum(axis=-1)
-    for of in np.array_split(apart, -(-len(apart) // TOGETHER)) if len(apart) else ():
+    for of in np.array_split(apart, -(-len(apart) // CACHED)) if len(apart) else ():
         found[of] = _kernels_apart(function, of, q[of], c[of], kinks[of], rule)
     return found
 
@@ -153,7 +158,7 @@ def _panels(mean: Real, deviation: Real, kinks: Real, rule: Rule) -> tuple[NDArr
     entry, panel = np.nonzero(np.diff(cuts) > NARROW)
     low, high, mean, deviation = cuts[entry, panel], cuts[entry, panel + 1], mean[entry], deviation[entry]
     z = _nodes(mean + deviation * low, mean + deviation * high, rule)
-    return entry, z, _on_panels(low, high, rule)[1], (high - low) / 2
+    return entry, z, _density(low, high, rule), (high - low) / 2
 
 
 def _cuts(mean: Real, deviation: Real, kinks: Real, rule: Rule) -> Real:
@@ -174,13 +179,12 @@ def _cuts(mean: Real, deviation: Real, kinks: Real, rule: Rule) -> Real:
     return cuts
 
 
-def _on_panels(low: Real, high: Real, rule: Rule) -> tuple[Real, Real]:
-    """Nodes x on each panel, and exp(-x²/2) there, `... points`."""
-    x = _nodes(low, high, rule)
-    density = x * x
-    density *= -0.5
-    np.exp(density, out=density)  # in place: there are millions of nodes
-    return x, density
+def _density(low: Real, high: Real, rule: Rule) -> Real:
+    """exp(-x²/2) at x = middle + half t, the nodes, `... points`: the exponent is a product with powers of t."""
+    t, middle, half = gauss_legendre(rule.points)[0], (low + high) / 2, (high - low) / 2
+    exponent = np.stack([middle**2, middle * half, half**2], axis=-1) @ np.stack([t**0, 2 * t, t**2])
+    exponent *= -0.5
+    return np.exp(exponent, out=exponent)  # in place: there are millions of nodes
 
 
 def _weights(rule: Rule) -> Real:

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from initbench.core.records import InputMoments
 from initbench.core.records import Layer as Place
 from initbench.theory.networks import Networks, Promises
-from initbench.theory.response import SQUARE, Cosine, Local
-from initbench.theory.several import Several
+from initbench.theory.response import SQUARE, Averages, Cosine, Local
 
 Real = NDArray[np.float64]
 
@@ -143,9 +142,9 @@ def forward(networks: Networks, given: Signal, cosine: Cosine, at: Real | None =
     Averages are at `at`, log E[z²] of each layer, where it is known, else at what the law expects.
     """
     fourth: Real = np.array([3.0])  # E[x⁴] / E[x²]² of what comes in
-    layers: list[Layer] = []
+    averages, layers = Averages(networks.activations), list[Layer]()
     for number, promises in enumerate(networks.layers):
-        layer = _passed(networks.activations, promises, given, cosine, fourth, None if at is None else at[number])
+        layer = _passed(averages, promises, given, cosine, fourth, None if at is None else at[number])
         layers.append(layer)
         given, fourth = layer.a, layer.local.product(SQUARE, SQUARE) / layer.local.passed.value**2
         cosine = _cosine_passed(layer)
@@ -153,7 +152,7 @@ def forward(networks: Networks, given: Signal, cosine: Cosine, at: Real | None =
 
 
 def _passed(
-    activations: Several, promises: Promises, given: Signal, cosine: Cosine, fourth: Real, at: Real | None
+    averages: Averages, promises: Promises, given: Signal, cosine: Cosine, fourth: Real, at: Real | None
 ) -> Layer:
     """The layer behind what comes in."""
     fan_in, fan_out, bias = promises.layer.fan_in, promises.layer.fan_out, promises.bias_variance
@@ -173,7 +172,7 @@ def _passed(
     level = np.exp(z.mean)
     lost = np.where((level > HELD[0]) & (level < HELD[1]), 0.0, np.nan)
     z, by_units = Signal(z.mean + lost, z.spread + lost, z.extra + lost), by_units + lost
-    local = Local(activations, np.exp(z.mean if at is None else at))
+    local = Local(averages, np.exp(z.mean if at is None else at))
     return Layer(promises, z, between, share, by_units, kurtosis, local)
 
 

@@ -11,7 +11,7 @@ With sigma_w² = fan_in·Var(w), sigma_b² the bias variance and (u, v) Gaussian
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from initbench.activations import Activation
 from initbench.activations.closed_forms import PiecewiseLinear
 from initbench.core.records import InputMoments
+from initbench.theory.kept import Kept
 from initbench.theory.moments import GaussianMoments, kernels, means_and_variances, slope_second_moments
 from initbench.theory.networks import Networks
 from initbench.theory.rows import PREDICTED, Columns, times
@@ -28,8 +29,8 @@ from initbench.theory.several import Several
 Real = NDArray[np.float64]
 Stand = PiecewiseLinear | GaussianMoments
 
-ROUNDING, KNOWN = 4e-15, 1e-10
-"""What E[z²], relative, and a cosine may move without another integral: of E[f(z)], and of E[phi(u) phi(v)]."""
+KNOWN = 1e-10
+"""What E[z²], relative, and a cosine may move without another integral E[phi(u) phi(v)]."""
 
 
 @lru_cache(maxsize=8)  # mean field is also where finite width starts
@@ -86,8 +87,8 @@ class _Together:
                    for stand, quadrature in zip(stands, integrated, strict=True) if not quadrature}  # fmt: skip
         self.closed = [(stand, np.flatnonzero(of[activations.which])) for stand, of in numbers.items()]
         self._own = own = activations.at(self.integrated)
-        self._moments = _Kept(lambda rows, q: means_and_variances(own.at(rows), q), ROUNDING)
-        self._kernels = _Kept(lambda rows, q, c: kernels(own.at(rows), q, c)[None], KNOWN)
+        self._moments = Kept(lambda rows, q: means_and_variances(own.at(rows), q))
+        self._kernels = Kept(lambda rows, q, c: [kernels(own.at(rows), q, c)], KNOWN)
 
     def mean_and_variance(self, q: Real) -> Real:
         """E[phi] and Var[phi], `2 networks inputs`."""
@@ -95,7 +96,9 @@ class _Together:
         for stand, rows in self.closed:
             found[:, rows] = stand.mean_and_variance(q[rows])
         if len(self.integrated):
-            found[:, self.integrated] = self._moments(q[self.integrated])
+            level, grown = self._own.levels(q[self.integrated])
+            mean, variance = self._moments(level)
+            found[:, self.integrated] = mean * np.sqrt(grown), variance * grown
         return found
 
     def slope_second_moment(self, q: Real) -> Real:
@@ -104,7 +107,7 @@ class _Together:
         for stand, rows in self.closed:
             found[rows] = stand.slope_second_moment(q[rows])
         if len(self.integrated):
-            found[self.integrated] = slope_second_moments(self._own, q[self.integrated])
+            found[self.integrated] = slope_second_moments(self._own, self._own.levels(q[self.integrated])[0])
         return found
 
     def kernel(self, q: Real, c: Real) -> Real:
@@ -113,28 +116,6 @@ class _Together:
         for stand, rows in self.closed:
             found[rows] = stand.kernel(q[rows], c[rows])
         if len(self.integrated):
-            found[self.integrated] = self._kernels(q[self.integrated], c[self.integrated])[0]
+            level, grown = self._own.levels(q[self.integrated])
+            found[self.integrated] = self._kernels(level, c[self.integrated])[0] * grown
         return found
-
-
-class _Kept:
-    """Integrals layer after layer, made anew only for networks that have moved since."""
-
-    def __init__(self, integrate: Callable[..., Real], still: float) -> None:
-        self.integrate, self.still = integrate, still
-        self.known: tuple[Sequence[Real], Real] | None = None
-
-    def __call__(self, q: Real, *cosine: Real) -> Real:
-        """The integrals, `integrals networks ...`."""
-        now = [q, *cosine]
-        if self.known is None:
-            self.known = [array.copy() for array in now], self.integrate(np.arange(len(q)), *now)
-        before, found = self.known
-        scales = [q, *np.ones_like(cosine)]
-        kept = [np.abs(new - old) <= self.still * scale for new, old, scale in zip(now, before, scales, strict=True)]
-        moved = ~np.all([of.reshape(len(q), -1).all(axis=-1) for of in kept], axis=0)
-        if moved.any():
-            for old, array in zip(before, now, strict=True):
-                old[moved] = array[moved]
-            found[:, moved] = self.integrate(np.flatnonzero(moved), *(array[moved] for array in now))
-        return found.copy()

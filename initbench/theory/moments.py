@@ -14,7 +14,7 @@ from initbench.activations import Activation
 from initbench.activations.closed_forms import ClosedForm, PiecewiseLinear
 from initbench.theory import expectation
 from initbench.theory.response import projections
-from initbench.theory.several import Several
+from initbench.theory.several import STRAIGHT, Several
 
 Real = NDArray[np.float64]
 
@@ -83,13 +83,13 @@ class GaussianMoments:
         return None if self.integrate else self.activation.closed_form
 
 
-def means_and_variances(activations: Several, q: Real) -> Real:
+def means_and_variances(activations: Several, q: Real) -> tuple[Real, Real]:
     """E[phi(z)] and Var[phi(z)] by quadrature at q, `rows ...`, each row with its own activation."""
-    found = np.empty((2, *q.shape))
+    mean, variance = np.empty((2, *q.shape))
     for rows in expectation.alike(q):
         z, w = expectation.gaussian_nodes(q[rows], (own := activations.at(rows)).kinks)
-        found[:, rows] = _mean_and_variance(own, q[rows], own.value(z), w)
-    return found
+        mean[rows], variance[rows] = _mean_and_variance(own, q[rows], own.value(z), w)
+    return mean, variance
 
 
 def slope_second_moments(activations: Several, q: Real) -> Real:
@@ -113,9 +113,15 @@ def _mean_and_variance(phi: Activation | Several, q: Real, value: Real, w: Real)
 
 
 def kernels(activations: Several, q: Real, c: Real) -> Real:
-    """E[phi(u) phi(v)] by Mehler's series or two-dimensional quadrature, a row an entry with its own activation."""
+    """E[phi(u) phi(v)], a row an entry with its own activation.
+
+    By the formula of two rays where phi is no more than that, by Mehler's series, or by two-dimensional quadrature.
+    """
+    rays = activations.straight & (q >= STRAIGHT)
     found, unsure = np.empty_like(q), ~(q > 0)
-    for rows in expectation.alike(np.where(unsure, 1.0, q)):
+    found[rays] = _by_row(activations.at(rays), _far).kernel(q[rays, None], c[rays, None])[:, 0]
+    bent = np.flatnonzero(~rays)
+    for rows in (bent[some] for some in expectation.alike(np.where(unsure, 1.0, q)[bent])):
         found[rows], doubt = _series(activations.at(rows), np.where(unsure[rows], 1.0, q[rows]), c[rows])
         unsure[rows] |= ~(doubt < DOUBT)
     left = np.flatnonzero(unsure)

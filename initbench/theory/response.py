@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initbench.activations import Activation
-from initbench.activations.closed_forms import PiecewiseLinear
 from initbench.theory.expectation import Rule, alike, gaussian_nodes
+from initbench.theory.kept import Kept
 from initbench.theory.several import Several
 
 Real = NDArray[np.float64]
@@ -85,9 +85,9 @@ class Response:
 class Local:
     """An activation under z ~ N(0, q), for each entry of an array of q; NaN where q is not a number."""
 
-    def __init__(self, activation: Activation | Several, q: Real) -> None:
-        averages = _averages_together if isinstance(activation, Several) else _averages
-        self.mean, self._series, self._products, pull = averages(activation, q)  # type: ignore[arg-type]
+    def __init__(self, phi: Activation | Averages, q: Real) -> None:
+        averages = phi(q) if isinstance(phi, Averages) else _averages(phi, q)
+        self.mean, self._series, self._products, pull = averages
         """E[f], `... functions`."""
         self.passed, self.returned = self.response(SQUARE), self.response(SLOPE_SQUARE)
         """Of E[phi²] and E[phi'²]."""
@@ -131,23 +131,29 @@ class Local:
         return np.concatenate([products, rest[..., None]], axis=-1)
 
 
-def _averages_together(activations: Several, q: Real) -> list[Real]:
-    """`_averages`, made once for rows that are equal; where phi(s z) = s phi(z) for s > 0, at q = 1, and scaled."""
-    scales = np.array([_is_homogeneous(kind) for kind in activations.kinds])[activations.which]
-    level = np.where(scales | ~np.isfinite(q), 1.0, q)
-    (_, level), first, which = np.unique([activations.which, level], axis=1, return_index=True, return_inverse=True)
-    distinct, groups = activations.at(first), alike(level)
-    parts = zip(*(_averages(distinct.at(rows), level[rows]) for rows in groups), strict=True)
+class Averages:
+    """What `Local` knows of several activations, layer after layer; once for rows that are equal or stand still."""
+
+    def __init__(self, activations: Several) -> None:
+        self._activations = activations
+        self._kept = Kept(lambda rows, level: _distinct(activations.at(rows), level))
+
+    def __call__(self, q: Real) -> list[Real]:
+        """`_averages` at q, a row an activation."""
+        level, grown = self._activations.levels(q)
+        size, (mean, series, products, pull) = np.sqrt(grown), self._kept(level)
+        by_f = size[:, None] ** DEGREES
+        return [mean * by_f, series * by_f[..., None], products * by_f[..., None] * by_f[:, None], pull * size]
+
+
+def _distinct(activations: Several, q: Real) -> list[Real]:
+    """`_averages`, made once for rows that are equal; those of q = 1 where q is not a number."""
+    rows = [activations.which, np.where(np.isfinite(q), q, 1.0)]
+    (_, level), first, which = np.unique(rows, axis=1, return_index=True, return_inverse=True)
+    own, groups = activations.at(first), alike(level)
+    parts = zip(*(_averages(own.at(some), level[some]) for some in groups), strict=True)
     place = np.argsort(np.concatenate(groups))[which.ravel()]
-    mean, series, products, pull = (np.concatenate(part)[place] for part in parts)
-    size = np.where(np.isfinite(q), np.where(scales, np.sqrt(q), 1.0), np.nan)
-    by_f = size[:, None] ** DEGREES
-    return [mean * by_f, series * by_f[..., None], products * by_f[..., None] * by_f[:, None], pull * size]
-
-
-def _is_homogeneous(activation: Activation) -> bool:
-    form = activation.closed_form
-    return isinstance(form, PiecewiseLinear) and form.offset == 0
+    return [np.concatenate(part)[place] for part in parts]
 
 
 def _averages(activation: Activation | Several, q: Real) -> tuple[Real, Real, Real, Real]:

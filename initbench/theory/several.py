@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -16,10 +16,15 @@ import torch
 from numpy.typing import NDArray
 
 from initbench.activations import Activation
+from initbench.activations.closed_forms import PiecewiseLinear
 from initbench.activations.record import values_and_slopes
+from initbench.theory.expectation import FAR
 
 Real = NDArray[np.float64]
 Rows = NDArray[np.intp]
+
+STRAIGHT, BENT = 1e26, 1e-10
+"""The variance from which on what phi is nearer to 0 than `FAR` does not count; how far from a ray it may be there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +41,7 @@ class Several:
         kinds = {activation: number for number, activation in enumerate(dict.fromkeys(each))}
         return cls(tuple(kinds), np.array([kinds[activation] for activation in each], np.intp))
 
-    def at(self, rows: Rows | slice) -> Several:
+    def at(self, rows: Rows | slice | NDArray[np.bool_]) -> Several:
         """Those of some rows."""
         return Several(self.kinds, self.which[rows])
 
@@ -66,7 +71,34 @@ class Several:
         value, slope = (np.concatenate([part.numpy() for part in parts]) for parts in found)
         return value, slope
 
+    @property
+    def straight(self) -> NDArray[np.bool_]:
+        """Whether phi, seen from afar, is two rays that meet at 0: as it is at variances from `STRAIGHT` on."""
+        return np.array([_is_straight(kind) for kind in self.kinds])[self.which]
+
+    def levels(self, q: Real) -> tuple[Real, Real]:
+        """Variances from which averages at q, `rows ...`, follow, and by how much q is larger.
+
+        Where phi(s z) = s phi(z) for s > 0 an average at s² q is one at q times a power of s, so that one will do.
+        """
+        homogeneous = np.array([_is_homogeneous(kind) for kind in self.kinds])[self.which]
+        homogeneous, straight = (of.reshape(-1, *[1] * (q.ndim - 1)) for of in (homogeneous, self.straight))
+        level = np.where(homogeneous & np.isfinite(q), 1.0, np.where(straight, np.minimum(q, STRAIGHT), q))
+        return level, np.divide(q, level, out=np.ones_like(q), where=level != q)
+
     @cached_property
     def _runs(self) -> list[tuple[Activation, slice]]:
         ends = [0, *np.flatnonzero(np.diff(self.which)) + 1, len(self.which)]
         return [(self.kinds[self.which[start]], slice(start, end)) for start, end in pairwise(ends) if end > start]
+
+
+def _is_homogeneous(activation: Activation) -> bool:
+    form = activation.closed_form
+    return isinstance(form, PiecewiseLinear) and form.offset == 0
+
+
+@lru_cache
+def _is_straight(activation: Activation) -> bool:
+    ends = np.array([-FAR, FAR])
+    value, slope = activation.both(ends)
+    return bool((np.abs(value - slope * ends) <= BENT * np.abs(value).max()).all())
