@@ -100,8 +100,14 @@ def tables(
 ) -> list[list[Table]]:
     """The same as columns, for each of several pairings and then for each law; what is equal is predicted once."""
     random = [all(promise.random for promise in promises) for _, promises in several]
-    found = [[] if drawn else [deterministic.predict(law.exact, *pairing, inputs) for law in laws]
-             for pairing, drawn in zip(several, random, strict=True)]  # fmt: skip
+    found: list[list[Table]] = [[] for _ in several]
+    fixed = [place for place, drawn in enumerate(random) if not drawn]
+    if fixed:
+        pairings = [several[place] for place in fixed]
+        said = {exact: (deterministic.tables if exact else deterministic.unknown)(pairings, inputs)
+                for exact in {law.exact for law in laws}}  # fmt: skip
+        for number, place in enumerate(fixed):
+            found[place] = [said[law.exact][number] for law in laws]
     places = [place for place, drawn in enumerate(random) if drawn]
     if places:
         networks, which = Networks.of([several[place] for place in places]).distinct(*PROMISED)
