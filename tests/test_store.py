@@ -96,7 +96,7 @@ def test_finished_results_of_another_study_are_refused_or_replaced_at_the_end(tm
     with pytest.raises(UsageError, match="holds another study's results; give another folder with --out"):
         opened(tmp_path, other)
     with pytest.raises(
-        UsageError, match="holds this study's results with another engine, other data or package versions"
+        UsageError, match="holds this study's results with another engine, other data, plug-ins or package versions"
     ):
         opened(tmp_path, rests_on={})
     second = opened(tmp_path, other, replace=True)

@@ -16,7 +16,7 @@ from initbench.core.errors import UsageError
 
 __all__ = ["ACTIVATIONS", "Activation"]
 
-ACTIVATIONS: Catalogue[Activation] = Catalogue("activation")
+ACTIVATIONS: Catalogue[Activation] = Catalogue("activation", "initbench.activations")
 _register = ACTIVATIONS.register
 
 STEEPEST_LEAK = 1e6

@@ -54,7 +54,7 @@ def _lines(kind: str, name: str) -> Iterator[str]:
     entry = catalogue.entry(name.partition("(")[0].strip())
     yield f"{entry.name}, {catalogue.kind}"
     told = {"what": entry.summary, "formula": entry.formula, "source": entry.source, "written": entry.signature,
-            "also": ", ".join(entry.aliases)}  # fmt: skip
+            "also": ", ".join(entry.aliases), "from": str(entry.origin or "")}  # fmt: skip
     yield from (f"  {label:<10} {text}" for label, text in told.items() if text and text != "-")
     for label, text in DETAILS.get(kind, lambda *_: {})(catalogue, name).items():
         yield f"  {label:<10} {text}"

@@ -58,7 +58,8 @@ def _require_one_subject(ctx: click.Context, of_phases: bool) -> None:
     """Options of networks do not go with --phase, nor its own without it."""
     given = [
         param for param in ctx.command.params
-        if param.name not in (None, "form") and ctx.get_parameter_source(param.name) is not ParameterSource.DEFAULT
+        if param.name not in (None, "form", "plugin")
+        and ctx.get_parameter_source(param.name) is not ParameterSource.DEFAULT
     ]  # fmt: skip
     odd = ["/".join([*param.opts, *param.secondary_opts]) for param in given if (param.name in OF_PHASES) != of_phases]
     if not odd:

@@ -11,12 +11,14 @@ import ast
 import dataclasses
 import difflib
 import inspect
+import keyword
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from initbench.core import plugins
 from initbench.core.errors import UsageError
 
 T = TypeVar("T")
@@ -38,6 +40,8 @@ class Entry(Generic[T]):
     aliases: tuple[str, ...] = ()
     default: bool = False
     """Whether commands use it when the user names none."""
+    origin: plugins.Origin | None = None
+    """Of a plug-in; None for the package's own."""
 
     @property
     def signature(self) -> str:
@@ -53,41 +57,67 @@ class Entry(Generic[T]):
 
 
 class Catalogue(Generic[T]):
-    """An ordered table of entries of one kind, filled by `register` where each entry is defined."""
+    """An ordered table of entries of one kind, filled by `register` where each entry is defined.
 
-    def __init__(self, kind: str) -> None:
+    What installed packages offer under the entry points `group` is looked for when all entries are asked for, or one
+    that is not here.
+    """
+
+    def __init__(self, kind: str, group: str = "") -> None:
         self.kind = kind
+        self._group = group
         self._entries: dict[str, Entry[T]] = {}
         self._names: dict[str, str] = {}  # names and aliases -> names
         self._made: dict[str, T] = {}
 
     def register(self, name: str, *, aliases: tuple[str, ...] = (), **about: Any) -> Callable[[Callable[..., T]], Any]:
-        """Decorate the factory of a new entry. `about` fills the fields of `Entry`."""
+        """Decorate the factory of a new entry. `about` fills the fields of `Entry`.
+
+        A plug-in's file, or a cell of a notebook, that runs again replaces what it registered before.
+        """
 
         def add(factory: Callable[..., T]) -> Callable[..., T]:
+            entry = Entry(name=name, factory=factory, aliases=aliases, origin=plugins.origin_of(factory), **about)
+            before = self._entries.get(name)
+            if before and before.origin and entry.origin and entry.origin.again(before.origin):
+                self._forget(before)
             for word in (name, *aliases):
                 if word in self._names:
-                    raise UsageError(f"{self.kind} '{word}' is registered twice")
+                    raise UsageError(f"{self.kind} '{word}' is registered twice; give another name")
                 self._names[word] = name
-            self._entries[name] = Entry(name=name, factory=factory, aliases=aliases, **about)
+            self._entries[name] = entry
             return factory
 
         return add
 
+    def _forget(self, entry: Entry[T]) -> None:
+        self._names = {word: name for word, name in self._names.items() if name != entry.name}
+        words = (entry.name, *entry.aliases)
+        self._made = {spec: made for spec, made in self._made.items() if spec.partition("(")[0].strip() not in words}
+
+    def _look_further(self) -> None:
+        """Load what installed packages offer, once."""
+        group, self._group = self._group, ""
+        if group:
+            plugins.load_installed(group)
+
     def __iter__(self) -> Iterator[Entry[T]]:
+        self._look_further()
         return iter(self._entries.values())
 
     def __contains__(self, name: str) -> bool:
+        if name not in self._names:
+            self._look_further()
         return name in self._names
 
     @property
     def defaults(self) -> list[str]:
         """The names that commands use when the user gives none."""
-        return [entry.name for entry in self if entry.default]
+        return [entry.name for entry in self._entries.values() if entry.default]
 
     def entry(self, name: str) -> Entry[T]:
         """The entry called `name`, by name or alias; raises `UsageError` with the closest matches."""
-        if name not in self._names:
+        if name not in self:
             raise UsageError(f"unknown {self.kind} '{name}'{did_you_mean(name, self._names)}")
         return self._entries[self._names[name]]
 
@@ -135,7 +165,7 @@ class Catalogue(Generic[T]):
         if isinstance(value, (int, float)) and not abs(value) <= LARGEST_NUMBER:
             raise UsageError(f"{self.kind} '{spec}': {key} is too large a number; at most {LARGEST_NUMBER:g}")
         if not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool)):
-            kind = {float: "a number", int: "a whole number", bool: "true or false", str: "a word"}.get(wanted, "other")
+            kind = {int: "a whole number", bool: "true or false", str: "a word"}.get(wanted, "a number")
             raise UsageError(f"{self.kind} '{spec}': {key} must be {kind}, not {_written(value)}")
         return value
 
@@ -181,7 +211,7 @@ def _split(spec: str, kind: str) -> tuple[str, list[Any], dict[str, Any]]:
 
 
 def _value(node: ast.expr) -> Any:
-    """A number, a truth value or a bare word."""
+    """A number, a truth value, a bare word, or any text in quotes."""
     if isinstance(node, ast.Name):
         return {"true": True, "false": False}.get(node.id, node.id)
     value = ast.literal_eval(node)
@@ -194,6 +224,8 @@ def _written(value: Any) -> str:
     """`value` as a spec string writes it: the shortest that reads back as the same."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, str) and (not value.isidentifier() or keyword.iskeyword(value) or value in ("true", "false")):
+        return repr(value)  # a path, say
     return f"{value:.15g}" if isinstance(value, float) and float(f"{value:.15g}") == value else str(value)
 
 

@@ -24,16 +24,16 @@ FLAT_SLOPE = 0.05
 COLUMNS: Catalogue[Column] = Catalogue("column")
 
 
-def _column(name: str, summary: str, tables: str = "layers", unit: str = "") -> None:
+def _column(name: str, summary: str, tables: str = "layers, probe", unit: str = "") -> None:
     COLUMNS.register(name, summary=summary)(lambda: Column(tables, unit))
 
 
-_BOTH = "layers, predictions"
-_LAYERS_TOO = "layers, layer_curves"
+_BOTH = "layers, predictions, probe"
+_LAYERS_TOO = "layers, layer_curves, probe"
 _column("init", "canonical spec of the initializer", "all but the curves")
 _column("activation", "canonical spec of the activation", "all but the curves")
 _column("law", "the law that predicts: see `initbench list laws`", "predictions")
-_column("seed", "the seed: the unit of replication", "layers, jacobian")
+_column("seed", "the seed: the unit of replication", "layers, jacobian, probe")
 _column("seeds", "how many seeds a row is of", "verdicts, audit, slopes")
 _column("layer", "the hidden layer, from 1 to depth; in layer_curves depth + 1 is the output",
         _BOTH + ", layer_curves, jacobian, slopes")  # fmt: skip
@@ -54,7 +54,9 @@ _column("a_mean", "mean of a over batch and units", _BOTH)
 _column("a_variance", "variance of a pooled over batch and units", _BOTH)
 _column("a_variance_batch", "variance of a over the batch (divisor batch - 1), averaged over units")
 _column(
-    "cosine", "mean cosine between the pre-activations of two inputs, over all pairs of the batch", "layers, jacobian"
+    "cosine",
+    "mean cosine between the pre-activations of two inputs, over all pairs of the batch",
+    "layers, jacobian, probe",
 )
 _column("z_cosine", "predicted cosine between the pre-activations of two inputs", "predictions")
 _column(
@@ -106,7 +108,12 @@ for _of, _given in (
     )
 _column("agreement", "theory and measurement: see `initbench list agreements`", "verdicts")
 _column("p_value", "that all layers and their drift are as predicted (Simes), corrected over the table", "verdicts")
-_column("starts_at", "the layer from which on it is not as predicted, in the direction of travel", "verdicts")
+_column(
+    "starts_at",
+    "the layer from which on it is not as predicted, in the direction of travel; of a diagnosis, the"
+    " module from which on the signal is out of its band",
+    "verdicts, diagnosis",
+)
 _column("note", "why a value is missing, or what it rests on", "all but layers, verdicts and slopes")
 
 _column("convention", "a framework's way to initialize, and what it is taken for", "audit")
@@ -166,8 +173,37 @@ _column(
     "expected", "the slope that width-stable networks have, or that law finite_width predicts", "slopes", "as slope"
 )
 _column(
-    "word", "of slopes: pass, fail, undecided, unpredicted; of verdicts: see `initbench list words`", "verdicts, slopes"
+    "word",
+    "of slopes: pass, fail, undecided, unpredicted; of verdicts: see `initbench list words`",
+    "verdicts, slopes, diagnosis",
 )
+
+for _name, _what in (
+    ("module", "dotted name of the part of the network that owns the weights, or that the call is made in"),
+    ("call", "which call of this module and kind, from 1: what runs twice has two rows"),
+    ("kind", "class of the module, or the function that was called; residual sum: two activations are added"),
+    ("role", "weights, lookup (an embedding), normalization, sum or other (attention, recurrent)"),
+    ("terms", "products that one output sums up, zero padding apart: fan_in, but for transposed convolutions"),
+    ("elements", "values of z, the whole batch's"),
+    ("normalized_by", "the normalization that the output goes to"),
+    ("weight_second_moment", "mean of w² over the weights; in layer_curves after the update"),
+    ("kept_variance", "Var(w) that keeps the signal, by the activation that follows: 1 / (terms E[phi(z)²]), z ~"
+     " N(0, 1), if that nearly keeps the gradient too; else the critical point's"),
+    ("x_second_moment", "mean square of the layer's input; of a sum, of the trunk"),
+    ("predicted_z_second_moment", "terms·E[w²] E[x²] + E[b²] (padding counted exactly); of a normalization E[gain²] +"
+     " E[bias²]; of a sum, of both; missing where theory does not reach"),
+    ("branch", "of a sum: the last weights of the branch, which is what passed more layers"),
+    ("branch_to_trunk", "of a sum: mean square of the branch over that of the trunk"),
+    ("averaged", "places over which an average takes together all that there is, between here and the output"),
+    ("parameters", "names of the weights"),
+):  # fmt: skip
+    _column(_name, _what, "layer_curves, probe" if _name == "weight_second_moment" else "probe")
+
+_column("direction", "forward: the signal; backward: the gradient", "verdicts, diagnosis")
+_column("cause", "why it is called so, with numbers", "verdicts, diagnosis")
+_column("decades", "log10 of the signal's change, from the median of the first quarter of layers in the direction of"
+        " travel to that of the last", "diagnosis", "decades")  # fmt: skip
+_column("growth", "decades over the layers between", "diagnosis", "decades a layer")
 
 _column("cell_id", "hash of all that the cell says", "runs, curves, layer_curves")
 _column("training_id", "hash of the training; cells that are the same training share it, empty if impossible", "runs")
@@ -199,7 +235,6 @@ _column("evaluation_seconds", "of the stack, all losses and accuracies", "runs")
 _column("device", "what computed it", "runs")
 _column("engine", "stacked, or the plain loop: reference", "runs")
 _column("step", "updates done", "curves, layer_curves")
-_column("weight_second_moment", "mean of w² over the weights, after the update", "layer_curves")
 _column("distinct_units", "units whose weights and bias no other unit of the layer has, to rounding", "layer_curves")
 _column("update_to_weight", "|change of w| / |w| of one update, Frobenius norms; missing where w was 0", "layer_curves")
 for _number, _which in ((1, "first"), (2, "second")):

@@ -10,6 +10,7 @@ from functools import partial
 from initbench.core.catalogue import Catalogue
 from initbench.datasets.embedded import digits
 from initbench.datasets.orthogonal_inputs import orthogonal_patterns
+from initbench.datasets.own import image_folder, npz
 from initbench.datasets.preparation import PREPARATIONS, Preparation
 from initbench.datasets.record import Data, DataSet
 from initbench.datasets.synthetic import copies, line
@@ -17,7 +18,7 @@ from initbench.datasets.vision import cifar, emnist, idx_files
 
 __all__ = ["DATASETS", "PREPARATIONS", "Data", "DataSet", "Preparation"]
 
-DATASETS: Catalogue[DataSet] = Catalogue("data set")
+DATASETS: Catalogue[DataSet] = Catalogue("data set", "initbench.datasets")
 _register = DATASETS.register
 
 _register("digits", summary="Handwritten digits: 1,797 images of 8 x 8, the last 360 for test. Needs no files.",
@@ -44,3 +45,7 @@ _register("copies", summary="All features are copies of one number: many weights
 _register("orthogonal_patterns", summary="Images that are their labels with less contrast: a linear network learns one"
           " pattern after the other. No files.", formula="x = sum_i c_i v_i v_i't, c_1 = 1, v_i orthonormal (Walsh's)",
           source="Saxe et al. 2014, sec. 1.3 (decoupled initial conditions)")(orthogonal_patterns)  # fmt: skip
+_register("npz", summary="Your own arrays x_train, y_train, x_test, y_test in a file: npz(path='data/my.npz').",
+          source="-")(npz)  # fmt: skip
+_register("image_folder", summary="Your own pictures, PATH/train/CLASS/* and PATH/test/CLASS/*, scaled.",
+          source="torchvision.datasets.ImageFolder")(image_folder)  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 
+from initbench.core.catalogue import Catalogue
 from initbench.engine import device as devices
 
 PACKAGES = ("initbench", "torch", "numpy", "scipy", "pandas")
@@ -20,6 +22,14 @@ PACKAGES = ("initbench", "torch", "numpy", "scipy", "pandas")
 def versions() -> dict[str, str]:
     """What decides the numbers, beside the study itself."""
     return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+
+
+def plugins(used: Mapping[Catalogue[Any], Iterable[str]]) -> dict[str, dict[str, str]]:
+    """``plugins``: a hash of the code of each entry that these specs use and a plug-in made; nothing where none did."""
+    entries = [(catalogue, catalogue.entry(spec.partition("(")[0].strip()))
+               for catalogue, specs in used.items() for spec in specs]  # fmt: skip
+    found = {f"{catalogue.kind} {entry.name}": entry.origin.fingerprint for catalogue, entry in entries if entry.origin}
+    return {"plugins": found} if found else {}
 
 
 def commit() -> str | None:

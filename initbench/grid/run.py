@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from initbench.activations import ACTIVATIONS
+from initbench.datasets import DATASETS
 from initbench.engine import device as devices
 from initbench.engine.signals import subnormals_flushed
 from initbench.grid import provenance
@@ -15,6 +17,7 @@ from initbench.grid.residuals import residuals
 from initbench.grid.store import Store
 from initbench.grid.variance import measure, predictions
 from initbench.grid.variance_study import VarianceStudy, open_inputs
+from initbench.initializers import INITIALIZERS
 
 TABLES = ("layers", "histograms")
 """What each part of a study holds."""
@@ -41,7 +44,9 @@ def run_variance(
     planned = plan(study)
     inputs = open_inputs(study, data_root, download)
     inputs.batch(0, study.batch, study.widths[0])  # data that does not fit is told before the folder is made
-    rests_on = {"versions": provenance.versions(), "data": inputs.fingerprint}
+    read = [study.input] if inputs.fingerprint else []
+    plugins = provenance.plugins({INITIALIZERS: study.init, ACTIVATIONS: study.activation, DATASETS: read})
+    rests_on = {"versions": provenance.versions(), "data": inputs.fingerprint, **plugins}
     with Store(out, study.as_toml(), rests_on, TABLES, replace=True) as store:
         if store.finished:
             return store
@@ -66,5 +71,5 @@ def run_variance(
         tables["residuals"] = residuals(study, moments, tables["layers"])
         if judge:
             tables["verdicts"] = judge(tables["layers"], tables["predictions"], tables["residuals"])
-        store.finish(tables, told.now())
+        store.finish(tables, {**told.now(), **plugins})
     return store

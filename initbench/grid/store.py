@@ -95,7 +95,7 @@ class Store:
         if keys and self._key not in keys and not may_replace:
             changed = (self.folder / STUDY).exists() and (self.folder / STUDY).read_text("utf-8") == self._study
             what = (
-                "this study's results with another engine, other data or package versions"
+                "this study's results with another engine, other data, plug-ins or package versions"
                 if changed
                 else "another study's results"
             )

@@ -24,7 +24,7 @@ from initbench.engine.training.tune import tuned
 from initbench.engine.tuning import UNTUNED, Tuning
 from initbench.grid import provenance
 from initbench.grid.beside import Beside
-from initbench.grid.factors import lecture_name
+from initbench.grid.factors import SPECS, lecture_name
 from initbench.grid.stacks import ENGINES, Part, Session, trained
 from initbench.grid.store import Store
 from initbench.grid.study import Study
@@ -34,6 +34,8 @@ from initbench.recipe.samples import Split, held_out, split, steps_of
 
 Progress = Callable[[int, int], None]
 CURVES = ("curves", "layer_curves")
+PLUGGED = ("init", "activation", "dataset", "optimizer")
+"""Factors whose levels a plug-in may add to."""
 RESULTS = ("status", "note", "diverged_at", "stopped_at", *METRICS, "seconds", "stack_seconds", "stack_size",
            "training_seconds", "evaluation_seconds", "device", "engine")  # fmt: skip
 """Columns of `runs` after those that say what was asked for."""
@@ -89,10 +91,13 @@ def run_training(
     Each stack is kept as soon as it is trained, and none is trained again. `progress` is called with the cells done and
     their number. Raises `UsageError` where `out` holds something else.
     """
+    plugins = provenance.plugins({SPECS[name]: dict.fromkeys(getattr(cell, name) for cell in job.plan.cells)
+                                  for name in PLUGGED})  # fmt: skip
     rests_on = {
         "versions": provenance.versions(),
         "data": {name: data.fingerprint for name, data in job.data.items()},
         "engine": job.engine,
+        **plugins,
     }
     with _neutral(job.device), Store(out, job.study.as_toml(), rests_on, job.tables) as store:
         if store.finished:
@@ -100,7 +105,7 @@ def run_training(
         job = _as_begun(job, store.manifest)
         told = provenance.Told(job.device)
         sizes = {"cells": len(job.plan.cells), "trainings": job.plan.distinct, "engine": job.engine,
-                 "data": rests_on["data"], "tuning": asdict(job.tuning)}  # fmt: skip
+                 "data": rests_on["data"], "tuning": asdict(job.tuning), **plugins}  # fmt: skip
         store.begin({**told.now(), **sizes})
         _train_missing(job, store, profile, progress)
         store.finish(_joined(job, store), {**told.now(), **sizes})

@@ -30,10 +30,13 @@ class Basis:
     """As in `Promise`."""
     excess_kurtosis: Callable[[Layer], float] = lambda _: 0.0
     """E[w⁴] - 3, at unit mean square."""
+    stream: str = ""
+    """Whose random numbers it is made from, if not its own: two bases of one stream are compared draw by draw."""
 
     def weights(self, layer: Layer, seed: int) -> Tensor:
         """The unit draw of this layer for `seed`: the same for everyone who asks."""
-        return self.draw(layer, generator(seed, "weight", layer.index, layer.fan_out, layer.fan_in, self.name))
+        place = layer.index, layer.fan_out, layer.fan_in
+        return self.draw(layer, generator(seed, "weight", *place, self.stream or self.name))
 
     def biases(self, layer: Layer, seed: int) -> Tensor:
         """The unit draw of this layer's biases for `seed`, `fan_out`."""

@@ -25,13 +25,19 @@ class Optimizer:
     make: Callable[..., torch.optim.Optimizer]
     """Called with parameter groups, and with `fused` where that is offered."""
     reads: frozenset[str] = frozenset()
-    """Which of momentum and nesterov it reads; lr and weight decay are read by all."""
+    """Which of momentum and nesterov it reads; lr is read by all."""
+    decays: bool = True
+    """Whether it has weight decay."""
     fused: bool = False
     """Whether torch offers it as one pass over memory, on CPU and CUDA."""
     spec: str = ""
 
     def settings(self, cell: Cell) -> dict[str, Any]:
-        """What a parameter group of `cell` holds. Nesterov's step needs a momentum; without one it is plain."""
+        """What a parameter group of `cell` holds. Nesterov's step needs a momentum; without one it is plain.
+
+        Raises `UsageError` for a weight decay that it does not have.
+        """
+        require(self.decays or not cell.weight_decay, f"optimizer '{cell.optimizer}' has no weight decay; leave it 0")
         told = {"lr": cell.lr, "weight_decay": cell.weight_decay}
         if "momentum" in self.reads:
             told["momentum"] = cell.momentum
@@ -44,7 +50,7 @@ class Optimizer:
         return self.make(list(groups), **({"fused": True} if fast and self.fused else {}))
 
 
-OPTIMIZERS: Catalogue[Optimizer] = Catalogue("optimizer")
+OPTIMIZERS: Catalogue[Optimizer] = Catalogue("optimizer", "initbench.optimizers")
 _register = OPTIMIZERS.register
 
 

@@ -20,6 +20,7 @@ MANIFEST = {
     "commit": "Commit",
     "versions": "Versions",
     "data": "Data (fingerprint)",
+    "plugins": "Plug-ins (fingerprint)",
     "tuning": "Chosen for speed",
     "key": "Key of the study",
 }

@@ -1,0 +1,164 @@
+"""The user's own data: arrays, torch data sets, an .npz file or folders of images, checked and made a `Data`."""
+
+from __future__ import annotations
+
+import zipfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from initbench.core.errors import InitbenchError, UsageError, require
+from initbench.datasets.record import Data, DataSet
+
+NAMES = ("x_train", "y_train", "x_test", "y_test")
+"""The arrays of an .npz file, and the order of those that a function returns."""
+WHITE = 255
+SPLITS = ("train", "test")
+GRAY, COLOUR = "L", "RGB"
+
+
+def of_data(data: Data) -> DataSet:
+    """What is in memory already."""
+    return DataSet(load=lambda _root, _download: data, features=data.features)
+
+
+def npz(path: str) -> DataSet:
+    """The arrays `NAMES` in an .npz file: images ``samples ...`` and labels from 0. Raises `UsageError` for others."""
+    load = lambda: arrays(path, *_read_npz(Path(path)))  # noqa: E731
+    return DataSet(load=lambda _root, _download: load(), features=load().features)
+
+
+def image_folder(path: str, size: int = 32, gray: bool = False) -> DataSet:
+    """PATH/train/CLASS/* and PATH/test/CLASS/*, scaled to `size` by `size` pixels in [0, 1], channels first."""
+    require(size >= 1, f"image_folder: size must be at least 1, not {size}")
+    for part in SPLITS:
+        require((Path(path) / part).is_dir(), f"image_folder: there is no folder {Path(path) / part}")
+    load = partial(_read_folder, Path(path), size, gray)
+    return DataSet(load=lambda _root, _download: load(), features=size * size * (1 if gray else 3))
+
+
+def as_data(what: str, given: Any) -> Data:
+    """Whatever a function may return, as a `Data`; raises `UsageError` for anything else."""
+    if isinstance(given, Data):
+        return given
+    if isinstance(given, str | Path):
+        return (image_folder(str(given)) if Path(given).is_dir() else npz(str(given))).load(None, False)
+    parts = tuple(given) if isinstance(given, tuple | list) else ()
+    if len(parts) == 2:
+        parts = tuple(array for part in parts for array in _stacked(what, part))
+    require(
+        len(parts) == 4,
+        f"{what} returned {type(given).__name__}; it returns {', '.join(NAMES)}, or two torch data sets, or a path",
+    )
+    return arrays(what, *parts)
+
+
+def arrays(what: str, x_train: Any, y_train: Any, x_test: Any, y_test: Any) -> Data:
+    """Images ``samples ...`` and labels ``samples``, checked: `what` stands before what is wrong with them.
+
+    Whole numbers of 8 bits are pixels, divided by 255; others stay as they are. Classes are those of `y_train`.
+    """
+    images = [_images(what, name, x) for name, x in (("x_train", x_train), ("x_test", x_test))]
+    labels = [_labels(what, name, y) for name, y in (("y_train", y_train), ("y_test", y_test))]
+    for name, x, y in zip(SPLITS, images, labels, strict=True):
+        require(len(x) == len(y), f"{what}: x_{name} has {len(x)} samples and y_{name} has {len(y)}")
+    shapes = [tuple(x.shape[1:]) for x in images]
+    require(shapes[0] == shapes[1], f"{what}: a sample of x_train has the shape {shapes[0]}, one of x_test {shapes[1]}")
+    classes = int(labels[0].max()) + 1
+    require(classes >= 2, f"{what}: y_train has one class alone; it takes two to tell apart")
+    missing = next((k for k in range(min(classes, len(labels[0]) + 1)) if not bool((labels[0] == k).any())), None)
+    require(missing is None, f"{what}: labels are 0 to K - 1, each of them in y_train; the largest is {classes - 1},"
+            f" and {missing} is missing")  # fmt: skip
+    require(int(labels[1].max()) < classes, f"{what}: y_test has the label {int(labels[1].max())}, y_train none above"
+            f" {classes - 1}")  # fmt: skip
+    shape = (*[1] * (3 - len(shapes[0])), *shapes[0])
+    return Data(images[0].flatten(1), labels[0], images[1].flatten(1), labels[1], shape=shape, classes=classes)
+
+
+def _images(what: str, name: str, given: Any) -> Tensor:
+    x = _numbers(what, name, given)
+    require(2 <= x.ndim <= 4, f"{what}: {name} should be samples features, samples height width, or samples channels"
+            f" height width; its shape is {x.shape}")  # fmt: skip
+    require(x.size > 0, f"{what}: {name} is empty")
+    with np.errstate(over="ignore"):  # told below
+        images = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+    require(bool(images.isfinite().all()), f"{what}: {name} has numbers that are not finite, or too large for float32")
+    return images / WHITE if x.dtype == np.uint8 else images
+
+
+def _labels(what: str, name: str, given: Any) -> Tensor:
+    y = _numbers(what, name, given)
+    require(y.ndim == 1, f"{what}: {name} should have one label a sample; its shape is {y.shape}")
+    whole = bool(np.isfinite(y).all() and (y == np.round(y)).all())
+    require(whole, f"{what}: {name} has labels that are not whole numbers")
+    require(y.size > 0, f"{what}: {name} is empty")
+    require(int(y.min()) >= 0, f"{what}: {name} has the label {int(y.min())}; labels count from 0")
+    return torch.from_numpy(np.ascontiguousarray(y, dtype=np.int64))
+
+
+def _numbers(what: str, name: str, given: Any) -> NDArray[Any]:
+    array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+    require(array.dtype.kind in "biuf", f"{what}: {name} holds {array.dtype}, not numbers")
+    return array
+
+
+def _stacked(what: str, part: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A torch data set's samples and labels, pictures channels first."""
+    require(hasattr(part, "__getitem__") and hasattr(part, "__len__"),
+            f"{what} returned two of {type(part).__name__}, which are no torch data sets")  # fmt: skip
+    pairs = [part[number] for number in range(len(part))]
+    require(bool(pairs) and all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs),
+            f"{what}: a data set should have samples, each with a label")  # fmt: skip
+    images, labels = zip(*pairs, strict=True)
+    shapes = {np.shape(image) for image in images}
+    require(len(shapes) == 1, f"{what}: samples have different shapes, {' and '.join(map(str, sorted(shapes)[:2]))}")
+    stacked = np.stack([np.asarray(image) for image in images])
+    of_pictures = stacked.ndim == 4 and hasattr(images[0], "convert")
+    return np.moveaxis(stacked, -1, 1) if of_pictures else stacked, np.array([int(label) for label in labels])
+
+
+def _read_npz(path: Path) -> list[NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in NAMES if name not in file]
+            require(not missing, f"{path}: has no array {', '.join(missing)}; it has {', '.join(file)}")
+            return [file[name] for name in NAMES]
+    except InitbenchError:
+        raise
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or 'is no .npz file'}") from None
+    except (ValueError, AttributeError, TypeError, zipfile.BadZipFile):  # numpy's, of other content
+        raise UsageError(f"{path}: is no .npz file of plain arrays") from None
+
+
+def _read_folder(path: Path, size: int, gray: bool) -> Data:
+    from torchvision.datasets import ImageFolder  # here: it takes a second that other data sets need not pay
+
+    try:
+        train, test = (ImageFolder(str(path / part)) for part in SPLITS)
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: {str(error).partition(chr(10))[0]}") from None
+    require(train.classes == test.classes, f"{path}: the folders of train ({', '.join(train.classes)}) are not those of"
+            f" test ({', '.join(test.classes)})")  # fmt: skip
+    parts = [part for folder in (train, test) for part in _read_images(folder.samples, size, GRAY if gray else COLOUR)]
+    return arrays(str(path), *parts)
+
+
+def _read_images(samples: list[tuple[str, int]], size: int, mode: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    from PIL import Image
+
+    pictures = []
+    for file, _ in samples:
+        try:
+            with Image.open(file) as picture:
+                pictures.append(np.asarray(picture.convert(mode).resize((size, size), Image.Resampling.BILINEAR)))
+        except OSError as error:
+            raise UsageError(f"{file}: cannot be read as an image: {error}") from None
+    images = np.stack(pictures)
+    images = images[:, None] if mode == GRAY else np.moveaxis(images, -1, 1)
+    return images, np.array([label for _, label in samples])
