@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from initbench.cli.plugins import with_plugins
 from initbench.core.catalogue import did_you_mean
 from initbench.core.errors import InitbenchError, UsageError, WorkError
 
@@ -20,6 +21,7 @@ COMMANDS = {
     "audit": ("audit", "What variance the frameworks' conventions really give."),
     "run": ("run", "Answer the question of a study file."),
     "jacobian": ("jacobian", "Singular values of Jacobians, effective rank and tangent kernel of deep MLPs."),
+    "probe": ("probe", "Measure any network layer by layer: where its signal is lost, and what would keep it."),
     "train-grid": ("train_grid", "Train every network of a grid, thousands at once."),
     "status": ("status", "How far a results folder is."),
     "compare": ("compare", "Compare the levels of a factor in a results folder, with honest statistics."),
@@ -28,7 +30,10 @@ COMMANDS = {
     "verify": ("verify", "Train a sample of stored runs again with the plain loop, and compare."),
     "list": ("catalogues", "List the entries of a kind: initializers, activations, ..."),
     "show": ("catalogues", "Show an entry: formula, source, when to use it."),
+    "test-plugin": ("test_plugin", "Hold a plug-in's entries to the laws of their kind."),
 }
+WITHOUT_PLUGINS = frozenset({"status", "compare", "report", "export", "test-plugin"})
+"""Commands that read tables alone, and no catalogue of entries that a plug-in may add to."""
 
 
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
@@ -45,7 +50,9 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return getattr(import_module(f"initbench.cli.{COMMANDS[cmd_name][0]}"), f"{cmd_name.replace('-', '_')}_command")
+        module = import_module(f"initbench.cli.{COMMANDS[cmd_name][0]}")
+        command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
+        return command if cmd_name in WITHOUT_PLUGINS else with_plugins(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

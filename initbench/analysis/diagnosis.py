@@ -1,0 +1,218 @@
+"""From a probe's table to words: where the signal leaves its band, which way, why, and what would keep it.
+
+A network's levels are compared as medians of the first and last quarter of its layers, in the direction of travel, so
+that one odd layer (an embedding, a head, a side branch) is not taken for the whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from initbench.analysis.growth import DIRECTIONS
+from initbench.analysis.verdicts import DEAD, DECADES, EQUAL, SATURATED
+
+Real = NDArray[np.float64]
+
+ALIKE = 0.9
+"""The cosine between two inputs above which they differ less than the biases shift them."""
+DIAGNOSIS = ("direction", "word", "starts_at", "decades", "growth", "cause")
+FLAT = (
+    ("dead", "dead_fraction", DEAD, "units are, for all inputs, on a flat part"),
+    ("saturated", "saturated_fraction", SATURATED, "values are on a flat part"),
+)
+"""Word, the column that it rests on, the share beyond which it is said, and how."""
+NORMALIZED = "most layers are normalized: no weight variance changes it (Yang et al. 2019, arXiv:1902.08129)"
+STAYS = 0.75
+"""From where the signal leaves its band on, this share of layers is outside."""
+MOST = 0.5
+"""The share of layers that go to a normalization, from which on weights' scales do not matter."""
+MATTERS = 1 / 3
+"""The share of a growth that residual sums have to explain to be its cause."""
+
+
+def diagnose(layers: pd.DataFrame) -> pd.DataFrame:
+    """A row per direction: the word, the layer at which it starts, decades from end to end and a layer, and the cause.
+
+    `layers` is a probe's table; seeds are averaged, as the mean over seeds is what theory predicts. Forward E[z²] is
+    followed; backward the squared gradient, summed over all values of z, over the places of an average behind.
+    """
+    mean = over_seeds(layers)
+    return pd.DataFrame([_judge(mean, direction) for direction in DIRECTIONS], columns=list(DIAGNOSIS))
+
+
+def over_seeds(layers: pd.DataFrame) -> pd.DataFrame:
+    """A row per layer: the mean over seeds of each number."""
+    rows = layers.groupby("layer", sort=True)
+    means = rows[layers.select_dtypes("float").columns.tolist()].mean()
+    return rows.first().assign(**{str(name): means[name] for name in means}).reset_index()
+
+
+def sentences(diagnosis: pd.DataFrame) -> list[str]:
+    """The diagnosis to read, a sentence per direction."""
+    told = []
+    for row in diagnosis.to_dict("records"):
+        where = f" from '{row['starts_at']}' on" if row["starts_at"] else ""
+        told.append(f"{row['direction'].capitalize()}: {row['word']}{where}{'; ' * bool(row['cause'])}{row['cause']}.")
+    return told
+
+
+def is_stable(diagnosis: pd.DataFrame) -> bool:
+    """Whether both directions are."""
+    return bool((diagnosis.word == "stable").all())
+
+
+def _judge(mean: pd.DataFrame, direction: str) -> dict[str, object]:
+    forward = direction == "forward"
+    path = mean if forward else mean[::-1]
+    followed = path[DIRECTIONS[direction]] * (1 if forward else path.elements * path.averaged)
+    change = _change(followed.to_numpy(float))
+    row = {"direction": direction, "word": "stable", "starts_at": "", "cause": "", "decades": change.decades,
+           "growth": change.growth}  # fmt: skip
+    return row | (_nothing(path, followed, forward) or _moving(path, change, forward) or _flat(mean, forward))
+
+
+def _nothing(path: pd.DataFrame, followed: pd.Series, forward: bool) -> dict[str, object]:
+    """Whether there is no signal, or but one for all units, or no number of it."""
+    known = followed.dropna()
+    if known.empty:
+        return {"word": "lost", "cause": "no number of it is known"}
+    if known.iloc[-1] == 0:
+        first = path.loc[known[known[::-1].cumsum()[::-1] == 0].index[0]]
+        empty = path[path.weight_second_moment == 0]
+        why = f"all weights of {empty.module.iloc[0]} are 0" if len(empty) else "nothing passes"
+        what = "E[z²] is 0" if forward else "the gradient is 0"
+        return {"word": "dead", "starts_at": _called(first), "cause": f"{what}: {why}"}
+    drawn = path[(path.role == "weights") & (path.fan_out > 1)]
+    if len(drawn) and (drawn.z_variance_units < EQUAL * drawn.z_second_moment).mean() > STAYS:
+        return {"word": "symmetric", "starts_at": _called(drawn.iloc[0]), "cause": "all units of a layer are equal"}
+    return {}
+
+
+def _moving(path: pd.DataFrame, change: _Change, forward: bool) -> dict[str, object]:
+    if abs(change.decades) <= DECADES:
+        return {}
+    word = "exploding" if change.decades > 0 else "vanishing"
+    return {"word": word, "starts_at": _called(path.iloc[change.start]), "cause": _why(path, change, forward)}
+
+
+def _flat(mean: pd.DataFrame, forward: bool) -> dict[str, object]:
+    """Whether the last quarter of the layers, but for a side branch, is on flat parts of its activations."""
+    for word, column, limit, what in FLAT:
+        known = mean[mean[column].notna()]
+        if forward and known[column].iloc[-max(len(known) // 4, 1) :].median() > limit:
+            first = known[known[column] > limit].iloc[0]
+            cause = f"{first[column]:.0%} of its {what} of {first.activation}{_alike(first)}"
+            return {"word": word, "starts_at": _called(first), "cause": cause}
+    return {}
+
+
+def _alike(row: pd.Series) -> str:
+    return f"; inputs are alike there (cosine {row.cosine:.3g}): biases decide" if row.cosine > ALIKE else ""
+
+
+def _called(row: pd.Series) -> str:
+    return f"{row.module} (call {row.call:g})" if row.call > 1 else str(row.module)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What becomes of a signal from end to end."""
+
+    decades: float = 0.0
+    growth: float = 0.0
+    """Decades a layer."""
+    start: int = 0
+    """Where it leaves its band for good, as a place on the way."""
+
+
+def _change(followed: Real) -> _Change:
+    known = np.flatnonzero((followed > 0) & np.isfinite(followed))
+    if len(known) < 2:
+        return _Change()
+    log, quarter = np.log10(followed[known]), max(len(known) // 4, 1)
+    level = float(np.median(log[:quarter]))
+    decades = float(np.median(log[-quarter:])) - level
+    steps = len(known) - quarter
+    if abs(decades) <= DECADES:
+        return _Change(decades, decades / steps)
+    outside = (log - level) * np.sign(decades) > DECADES
+    stays = outside[::-1].cumsum()[::-1] / np.arange(len(outside), 0, -1)
+    enough = min(STAYS, float(stays[outside].max()))
+    return _Change(decades, decades / steps, int(known[np.flatnonzero(outside & (stays >= enough))[0]]))
+
+
+def _why(path: pd.DataFrame, change: _Change, forward: bool) -> str:
+    """The cause with its numbers."""
+    sums = path[path.role == "sum"]
+    if change.decades > 0 and (number := sums_explode(path)):
+        factor = _middle(sums.z_second_moment / sums.x_second_moment)
+        return (f"{number} residual branches multiply E[z²] by {factor:.3g} each, and nothing scales them down;"
+                f" Var(w)/{number} in the last layer of each would keep it")  # fmt: skip
+    alike = _alike(path.iloc[-1]).replace("there", "in the end") if forward and change.decades < 0 else ""
+    return _of_layers(path, change, forward) + alike
+
+
+def sums_explode(layers: pd.DataFrame) -> int:
+    """How many residual sums there are, if they make the signal explode; else 0."""
+    mean = over_seeds(layers)
+    change = _change(mean.z_second_moment.to_numpy(float))
+    sums = mean[mean.role == "sum"]
+    return len(sums) if change.decades > DECADES and _explained(sums, change) > MATTERS else 0
+
+
+def _explained(sums: pd.DataFrame, change: _Change) -> float:
+    """The share of a growth that the sums' own factors make up."""
+    factors = np.log10(sums.z_second_moment / sums.x_second_moment)
+    return float(factors[np.isfinite(factors)].sum()) / change.decades if len(sums) and change.decades else 0.0
+
+
+def _of_layers(path: pd.DataFrame, change: _Change, forward: bool) -> str:
+    layers = path[(path.role == "weights") & path.fan_in.notna()]
+    told = [f"{'E[z²]' if forward else 'gradient²'} ×{10**change.growth:.3g} a layer"]
+    if len(layers) and (layers.normalized_by != "").mean() > MOST:
+        told.append(NORMALIZED)
+    elif len(layers):
+        told.append(_factors(layers, forward))
+        told += [] if (path.role == "normalization").any() else ["nothing normalizes"]
+        told += _wanted(layers)
+    return "; ".join(told)
+
+
+def _factors(layers: pd.DataFrame, forward: bool) -> str:
+    """What weights, and the commonest activation, make of a signal."""
+    fan, power = (layers.terms, "fan_in·Var(w)") if forward else (layers.fan_out, "fan_out·Var(w)")
+    gain = _middle(fan * layers.weight_second_moment)
+    if forward:
+        passed = layers.a_second_moment / layers.z_second_moment
+    else:
+        passed = layers.grad_z_second_moment / layers.grad_a_second_moment
+    if not passed.notna().any():
+        return f"{power} = {gain:.3g}"
+    name = _commonest(layers.activation[passed.notna()])
+    keeps = _middle(passed[layers.activation == name])
+    return f"{power} = {gain:.3g}, of which {name} passes on {keeps:.3g}: {gain * keeps:.3g}"
+
+
+def _wanted(layers: pd.DataFrame) -> list[str]:
+    """The variance that would keep the signal, where it is known."""
+    known = layers[layers.kept_variance.notna()]
+    if known.empty:
+        return []
+    before = known[known.activation != ""] if (known.activation != "").any() else known
+    name = _commonest(before.activation)
+    gain = _middle((before.kept_variance * before.terms)[before.activation == name])
+    return [f"Var(w) = {gain:.3g}/fan_in{f' before {name}' if name else ''} would keep it"]
+
+
+def _commonest(texts: pd.Series) -> str:
+    return str(texts.value_counts().index[0])
+
+
+def _middle(values: pd.Series) -> float:
+    """The geometric mean of those that are above 0."""
+    known = values[(values > 0) & np.isfinite(values)]
+    return float(np.exp(np.log(known).mean())) if len(known) else float("nan")

@@ -1,0 +1,129 @@
+"""A module probed: its rows for every seed, with what would keep the signal beside what is there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from fnmatch import fnmatchcase
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from initbench.activations import Activation
+from initbench.core.catalogue import did_you_mean
+from initbench.core.errors import UsageError, require
+from initbench.engine.probe.initialization import as_found, by_initializer, by_modules
+from initbench.engine.probe.measure import Measured, Prepare, measure, trace
+from initbench.engine.probe.nested import tensors
+from initbench.grid.variance_study import require_kinds
+from initbench.initializers import INITIALIZERS
+from initbench.theory.critical import critical, moment_gain_square
+from initbench.theory.moments import GaussianMoments
+
+COLUMNS = (
+    "init", "seed", "layer", "module", "call", "kind", "role", "fan_in", "fan_out", "terms", "elements", "activation",
+    "normalized_by", "weight_variance", "weight_second_moment", "kept_variance", "x_second_moment", "z_second_moment",
+    "predicted_z_second_moment", "z_mean", "z_variance", "z_variance_batch", "z_variance_units", "a_second_moment",
+    "a_mean", "a_variance", "a_variance_batch", "cosine", "saturated_fraction", "dead_fraction", "branch",
+    "branch_to_trunk", "averaged", "grad_z_second_moment", "grad_a_second_moment", "grad_w_second_moment",
+    "update_ratio", "parameters", "note",
+)  # fmt: skip
+TEXTS = {"init", "module", "kind", "role", "activation", "normalized_by", "branch", "parameters", "note"}
+AS_FOUND, BY_MODULES = "as found", "reset_parameters"
+"""What stands for the initializer where none is applied."""
+GRADIENT_KEPT = 0.1
+"""By how much the log of the squared gradient's factor a layer may be off 0 where E[z²] is kept at 1."""
+
+
+def probe_layers(
+    module: nn.Module,
+    batch: Any,
+    *,
+    seeds: int = 0,
+    init: str = "",
+    train: bool | None = None,
+    only: Collection[str] = (),
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> tuple[pd.DataFrame, list[str]]:
+    """A row per seed and call of a layer or sum of two activations, in order of execution; and what else is to tell.
+
+    With `seeds` 0 the weights are those found; else every seed initializes a copy: by the modules' own
+    `reset_parameters`, or by the initializer `init`. `train` is the mode (None: as found), `only` patterns that names
+    must match one of. Raises `UsageError` for what cannot be, `WorkError` where the module does not run.
+    """
+    require(isinstance(module, nn.Module), f"what is probed is a torch.nn.Module, not {type(module).__name__}")
+    require(next(tensors(batch), None) is not None, "a batch is a tensor, or a tuple, list or dictionary of tensors")
+    require_kinds({"seeds": seeds})
+    require(isinstance(init, str), f"init must be a name, not {init!r}")
+    require(0 <= seeds <= 1_000_000, f"seeds must be from 0 to 1,000,000, not {seeds}")
+    seeds = max(seeds, 1) if init else seeds
+    label, prepare = _preparation(module, batch, train, seeds, init)
+    frames: list[pd.DataFrame] = []
+    notes: dict[str, None] = {}
+    of = max(seeds, 1)
+    for seed in range(of):
+        measured = measure(module, batch, seed, train, prepare)
+        frames.append(_frame(measured, label, seed))
+        notes |= dict.fromkeys(measured.notes)
+        progress(seed + 1, of)
+    return _chosen(pd.concat(frames, ignore_index=True), only), [*notes]
+
+
+def _preparation(
+    module: nn.Module, batch: Any, train: bool | None, seeds: int, init: str
+) -> tuple[str, Prepare]:  # fmt: skip
+    if init:
+        initializer, traced = INITIALIZERS.make(init), trace(module, batch, 0, train)
+        return initializer.spec, partial(by_initializer, initializer, traced.rows, traced.activations)
+    return (BY_MODULES, by_modules) if seeds else (AS_FOUND, as_found)
+
+
+def _frame(measured: Measured, label: str, seed: int) -> pd.DataFrame:
+    rows = []
+    for number, row in enumerate(measured.rows, 1):
+        kept = _kept_variance(row.known, measured.activations)
+        rows.append({"init": label, "seed": seed, "layer": number, **row.known, "kept_variance": kept,
+                     "parameters": ", ".join(row.parameters), "note": "; ".join(row.notes)})  # fmt: skip
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    numbers = frame.columns.difference([*TEXTS, "seed", "layer", "call"])
+    return frame.astype(dict.fromkeys(numbers, float))
+
+
+def _chosen(frame: pd.DataFrame, only: Collection[str]) -> pd.DataFrame:
+    patterns = [only] if isinstance(only, str) else [*only]
+    if not patterns:
+        return frame
+    named = frame.module.map(lambda name: any(fnmatchcase(name, pattern) for pattern in patterns))
+    if not named.any():
+        raise UsageError(
+            f"no layer is called {' or '.join(patterns)}{did_you_mean(patterns[0], frame.module.unique())}"
+        )
+    return frame[named].reset_index(drop=True)
+
+
+def _kept_variance(values: Mapping[str, Any], activations: Mapping[str, Activation]) -> float:
+    """Var(w) by the activation that follows, as initializers have it; only of layers that theory reaches."""
+    if values["role"] != "weights" or not values.get("terms"):
+        return math.nan
+    activation = activations.get(values["activation"])
+    return (1.0 if activation is None else keeping_gain(activation)) / values["terms"]
+
+
+@lru_cache
+def keeping_gain(activation: Activation) -> float:
+    """fan_in·Var(w) that keeps the signal: `moment`'s, which keeps E[z²] at 1, if it nearly keeps the gradient too.
+
+    Else that of the critical point, where it attracts E[z²].
+    """
+    gain = moment_gain_square(activation)
+    passed = gain * float(GaussianMoments(activation).slope_second_moment(np.ones(())))
+    if passed > 0 and abs(math.log(passed)) < GRADIENT_KEPT:
+        return gain
+    try:
+        point = critical(activation)
+    except UsageError:
+        return gain
+    return point.weight_variance if point.attracting else gain

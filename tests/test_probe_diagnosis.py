@@ -1,0 +1,153 @@
+"""The words of a probe, on tables whose numbers are known."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import initbench as ib
+from initbench.analysis.diagnosis import diagnose, is_stable, sentences
+from initbench.analysis.repair import code, variances
+from initbench.core.columns import COLUMNS
+
+
+def table(z, grad=None, **columns):
+    """A row per layer of a plain network."""
+    count, grad = len(z), np.asarray(np.ones(len(z)) if grad is None else grad)
+    names = [f"layer{n}" for n in range(count)]
+    plain = {
+        "init": "as found", "seed": 0, "layer": np.arange(1, count + 1), "module": names, "call": 1,
+        "role": "weights", "fan_in": 8.0, "fan_out": 8.0, "terms": 8.0, "elements": 64.0, "averaged": 1.0,
+        "activation": "relu", "normalized_by": "", "branch": "", "parameters": [f"{name}.weight" for name in names],
+        "weight_second_moment": 1 / 24, "weight_variance": 1 / 24, "kept_variance": 2 / 8, "x_second_moment": 1.0,
+        "z_second_moment": z, "z_variance_units": 1.0, "a_second_moment": np.asarray(z) / 2, "cosine": 0.0,
+        "saturated_fraction": 0.5, "dead_fraction": 0.0, "grad_z_second_moment": grad, "grad_a_second_moment": 2 * grad,
+        "note": "",
+    }  # fmt: skip
+    return pd.DataFrame(plain | columns)
+
+
+def told(layers, direction):
+    return diagnose(layers).set_index("direction").loc[direction]
+
+
+FALLING = 6.0 ** -np.arange(12)
+
+
+def test_a_level_signal_is_stable():
+    assert is_stable(diagnose(table(np.ones(12))))
+    assert sentences(diagnose(table(np.ones(12)))) == ["Forward: stable.", "Backward: stable."]
+
+
+def test_a_falling_signal_vanishes_from_where_it_is_two_decades_down():
+    row = told(table(FALLING), "forward")
+    assert row.word == "vanishing"
+    assert row.starts_at == "layer4"  # the first quarter's median is at layer1, and 6³ is above 100
+    assert 10**row.growth == pytest.approx(1 / 6)
+    assert row.cause == ("E[z²] ×0.167 a layer; fan_in·Var(w) = 0.333, of which relu passes on 0.5: 0.167; nothing"
+                         " normalizes; Var(w) = 2/fan_in before relu would keep it")  # fmt: skip
+    assert not is_stable(diagnose(table(FALLING)))
+
+
+def test_backward_is_followed_from_the_output():
+    row = told(table(np.ones(12), grad=FALLING), "backward")
+    assert (row.word, row.starts_at) == ("exploding", "layer7")
+    assert told(table(np.ones(12), grad=FALLING[::-1]), "backward").word == "vanishing"
+    assert told(table(np.ones(12), grad=FALLING), "forward").word == "stable"
+
+
+def test_one_odd_layer_is_no_verdict():
+    for odd in (0, 5, 11):
+        z = np.ones(12)
+        z[odd] = 1e-5
+        assert told(table(z), "forward").word == "stable"
+
+
+def test_a_signal_that_comes_back_at_the_very_end_has_a_start_all_the_same():
+    row = told(table([1.0] * 12 + [1e5, 1e5, 1.0, 1.0]), "forward")
+    assert (row.word, row.starts_at) == ("exploding", "layer12")
+
+
+def test_an_average_over_places_is_no_loss():
+    grad = np.where(np.arange(4) < 3, 1 / 1024**2, 1.0)
+    elements = np.where(np.arange(4) < 3, 64.0 * 1024, 64.0)
+    averaged = np.where(np.arange(4) < 3, 1024.0, 1.0)
+    assert told(table(np.ones(4), grad, elements=elements, averaged=averaged), "backward").word == "stable"
+    assert told(table(np.ones(4), grad, elements=elements), "backward").word == "vanishing"
+
+
+def test_seeds_are_averaged_before_the_logarithm():
+    one, other = table(np.full(8, 1.0)), table(np.full(8, 3.0)).assign(seed=1)
+    other.loc[4:, "z_second_moment"] = 1997.0
+    row = told(pd.concat([one, other]), "forward")
+    assert row.decades == pytest.approx(np.log10(999 / 2))
+
+
+def test_residual_branches_that_explode():
+    sums = np.arange(20) % 2 == 1
+    z = 2.0 ** np.arange(20)
+    role = np.where(sums, "sum", "weights")
+    branch = [f"layer{n - 1}.weight" if added else "" for n, added in enumerate(sums)]
+    parameters = ["" if added else f"layer{n}.weight" for n, added in enumerate(sums)]
+    kept = np.where(sums, np.nan, 2 / 8)
+    layers = table(z, role=role, x_second_moment=z / np.where(sums, 2.0, 1.0), branch=branch, parameters=parameters,
+                   kept_variance=kept)  # fmt: skip
+    row = told(layers, "forward")
+    assert row.word == "exploding"
+    assert row.cause == ("10 residual branches multiply E[z²] by 2 each, and nothing scales them down; Var(w)/10 in the"
+                         " last layer of each would keep it")  # fmt: skip
+    assert variances(layers)["layer0.weight"] == (2.0, 8.0, 10)
+    assert '"layer0.weight": 2 / 8 / 10,' in code(layers)
+
+
+def test_where_most_layers_are_normalized_no_variance_is_promised():
+    row = told(table(np.ones(12), grad=FALLING, normalized_by="norm"), "backward")
+    assert "no weight variance changes it" in row.cause
+    assert "would keep it" not in row.cause
+
+
+@pytest.mark.parametrize(("columns", "word", "cause"), [
+    ({"z_second_moment": [1.0, 1.0, 0.0, 0.0], "weight_second_moment": [1.0, 1.0, 0.0, 1.0]}, "dead",
+     "E[z²] is 0: all weights of layer2 are 0"),
+    ({"z_variance_units": 0.0}, "symmetric", "all units of a layer are equal"),
+    ({"dead_fraction": [0.0, 0.6, 0.7, 0.8]}, "dead", "60% of its units are, for all inputs, on a flat part of relu"),
+    ({"dead_fraction": [0.0, 0.6, 0.7, 0.8], "cosine": 0.99}, "dead",
+     "60% of its units are, for all inputs, on a flat part of relu; inputs are alike there (cosine 0.99): biases"
+     " decide"),
+    ({"dead_fraction": [0.0, 0.0, 0.7, 0.0]}, "stable", ""),  # a side branch
+    ({"saturated_fraction": [0.0, 0.8, 0.6, 0.9], "activation": "tanh"}, "saturated",
+     "80% of its values are on a flat part of tanh"),
+    ({"z_second_moment": np.nan}, "lost", "no number of it is known"),
+])  # fmt: skip
+def test_other_words(columns, word, cause):
+    row = told(table(np.ones(4), **columns), "forward")
+    assert (row.word, row.cause) == (word, cause)
+
+
+def test_the_suggestion_draws_what_it_says():
+    namespace = {}
+    exec(code(table(np.ones(3))), namespace)
+    assert namespace["VARIANCES"] == {f"layer{n}.weight": 2 / 8 for n in range(3)}
+
+
+def test_columns_of_the_diagnosis_are_declared():
+    for column in diagnose(table(np.ones(4))):
+        assert "diagnosis" in COLUMNS.make(column).tables, column
+
+
+def test_batch_normalization_multiplies_the_gradient_by_what_theory_says():
+    """π / (π - 1) a layer behind ReLU (Yang et al. 2019, arXiv:1902.08129), whatever the weights' variance."""
+    width = 256
+    parts = (nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU())
+    network = nn.Sequential(*(copy.deepcopy(part) for _ in range(16) for part in parts))
+    batch = torch.randn(64, width, generator=torch.Generator().manual_seed(0))
+    for init in ("he_normal", "normal(std=0.1)"):
+        probed = ib.probe(network, batch, init=init)
+        gradient = probed.layers.grad_z_second_moment[probed.layers.role == "normalization"].to_numpy()[2:-3]
+        assert (gradient[0] / gradient[-1]) ** (1 / (len(gradient) - 1)) == pytest.approx(np.pi / (np.pi - 1), rel=0.03)
+        backward = probed.diagnosis.iloc[1]
+        assert backward.word == "exploding"
+        assert "no weight variance changes it" in backward.cause

@@ -1,0 +1,68 @@
+"""E[z²] from a layer's input, against the mean over many draws of its weights."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import initbench as ib
+
+DRAWS = 60
+LAYERS = {
+    "linear": (nn.Linear(20, 30), (4, 20)),
+    "linear of sequences": (nn.Linear(20, 30), (4, 7, 20)),
+    "zero padding": (nn.Conv2d(4, 8, 5, padding=2), (2, 4, 6, 6)),
+    "stride, dilation, groups": (nn.Conv2d(4, 8, 3, stride=2, padding=1, dilation=2, groups=2), (2, 4, 9, 9)),
+    "circular padding": (nn.Conv1d(4, 8, 3, padding=1, padding_mode="circular"), (2, 4, 9)),
+    "same padding": (nn.Conv3d(2, 4, 3, padding="same"), (2, 2, 4, 4, 4)),
+    "transposed": (nn.ConvTranspose2d(4, 8, 3, stride=2, padding=1, output_padding=1, groups=2), (2, 4, 5, 5)),
+    "transposed once": (nn.ConvTranspose1d(3, 8, 4), (2, 3, 6)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_it_is_the_mean_over_draws_whatever_the_padding(name):
+    layer, size = LAYERS[name]
+    source = torch.Generator().manual_seed(3)
+    # louder on one side, and not of mean 0: nothing averages out by itself
+    x = (torch.randn(size, generator=source) + 0.5) * torch.linspace(0.2, 3, size[-1])
+    found = ib.probe(layer, x, seeds=DRAWS).layers
+    ratio = found.z_second_moment / found.predicted_z_second_moment
+    error = ratio.std() / DRAWS**0.5
+    assert abs(ratio.mean() - 1) < 4 * error
+    assert error < 0.05
+
+
+def test_what_normalizes_and_what_is_looked_up():
+    module = nn.Sequential(nn.Embedding(50, 64), nn.LayerNorm(64), nn.Linear(64, 8))
+    nn.init.normal_(module[0].weight, std=0.3, generator=torch.Generator().manual_seed(0))
+    nn.init.constant_(module[1].weight, 2.0)
+    nn.init.constant_(module[1].bias, 1.0)
+    found = ib.probe(module, torch.arange(50)[None]).layers
+    assert found.predicted_z_second_moment.tolist()[:2] == pytest.approx([found.z_second_moment[0], 5.0], rel=1e-5)
+    assert found.z_second_moment[1] == pytest.approx(5.0, rel=1e-3)
+
+
+def test_running_statistics_are_not_predicted():
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    tables = [ib.probe(module, x, train=mode).layers for mode in (True, False)]
+    trained, running = (table.iloc[1] for table in tables)
+    assert [(*table.role, table.normalized_by[0]) for table in tables] == [("weights", "normalization", "1"),
+                                                                           ("weights", "other", "")]  # fmt: skip
+    assert trained.predicted_z_second_moment == pytest.approx(trained.z_second_moment, rel=1e-3)
+    assert np.isnan(running.predicted_z_second_moment)
+    assert "running statistics" in running.note
+
+
+def test_the_variance_that_keeps_the_signal():
+    module = nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 20), nn.Tanh(), nn.Linear(20, 20), nn.SELU(),
+                           nn.ConvTranspose1d(1, 6, 4, stride=2), nn.Sigmoid(), nn.Conv1d(6, 2, 3), nn.Hardsigmoid(),
+                           nn.Linear(40, 5))  # fmt: skip
+    x = torch.randn(4, 1, 10, generator=torch.Generator().manual_seed(0))
+    found = ib.probe(module, x).layers
+    gains = found.kept_variance * found.terms
+    # He; 1 at the critical point, as E[z²] = 1 would multiply the gradient by 1.18; Klambauer
+    assert gains[:3].tolist() == pytest.approx([2, 1, 1], rel=1e-6)
+    assert found.terms.tolist() == [10, 20, 20, 2, 18, 40]
+    assert gains[5] == 1
