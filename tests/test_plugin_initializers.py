@@ -11,6 +11,7 @@ from plugin_catalogues import lent_catalogues
 
 import initbench as ib
 from initbench.activations import ACTIVATIONS
+from initbench.battery.initializers import coupling as coupling_law
 from initbench.core.errors import UsageError
 from initbench.core.records import Layer
 from initbench.initializers import INITIALIZERS, Initializer, Setting
@@ -187,12 +188,14 @@ STRUCTURED = {
 
 
 @pytest.mark.parametrize(("function", "why"), STRUCTURED.items(), ids=[f.__name__ for f in STRUCTURED])
-def test_weights_that_no_theory_is_about_are_told_unless_the_user_says_which_to_hold_them_against(function, why):
+def test_weights_that_no_law_is_about_are_measured_unless_the_user_says_which_to_hold_them_against(function, why):
     ib.initializer(name="mine")(function)
-    with pytest.raises(UsageError) as caught:
-        INITIALIZERS.make("mine")
-    assert f"its weights are none that theory knows of ({why}" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert promise("mine").coupling == "structured"
+    assert why in coupling_law(INITIALIZERS.make("mine"))
+    theory = ib.predict(init="mine", activation="relu", **SMALL)
+    assert theory["z_second_moment"].isna().all()
+    assert (theory["note"] != "").all()
+    assert ib.propagate(init="mine", activation="relu", **SMALL)["z_second_moment"].gt(0).all()
     ib.initializer(name="mine", coupling="independent")(function)
     assert promise("mine").coupling == "independent"
 

@@ -89,11 +89,11 @@ class Promise:
     bias_variance: float = 0.0
     coupling: str = "independent"
     """How entries hang together: ``independent``, ``orthogonal`` (the same mean-field map), ``shared`` (all equal) or
-    ``diagonal`` (w_ij = 0 unless i = j)."""
+    ``diagonal`` (w_ij = 0 unless i = j); ``structured`` (otherwise: no law is about them)."""
     excess_kurtosis: float = 0.0
     """E[w⁴] / E[w²]² - 3: 0 for a Gaussian."""
 
     @property
     def random(self) -> bool:
         """Whether weights are drawn, or all 0: what a law of averages is about."""
-        return self.coupling in ("independent", "orthogonal") or self.mean == 0
+        return self.coupling in ("independent", "orthogonal") or (self.mean == 0 and self.coupling != "structured")

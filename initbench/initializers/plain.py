@@ -27,7 +27,8 @@ from initbench.initializers.structure import coupling_of
 Function = Callable[..., Any]
 Variance = Callable[..., float]
 DRAWN_ANEW, FIXED = ("independent", "orthogonal"), ("shared", "diagonal")
-COUPLINGS = (*DRAWN_ANEW, *FIXED)
+STRUCTURED = "structured"
+COUPLINGS = (*DRAWN_ANEW, *FIXED, STRUCTURED)
 SEEN = Layer(1, 64, 64)
 """The layer whose draws say how weights hang together, so many of them."""
 SEEN_DRAWS = 64
@@ -151,16 +152,8 @@ class PlainWeights:
 
     @cached_property
     def coupling(self) -> str:
-        """As told, else as draws have it. Raises `UsageError` where no coupling that theory knows of fits them."""
-        if self.told.coupling:
-            return self.told.coupling
-        found, why = coupling_of(list(self._draws(SEEN, SEEN_DRAWS)))
-        require(
-            bool(found),
-            f"{self._what}: its weights are none that theory knows of ({why}); with coupling='independent' or"
-            " 'orthogonal' they are held against that theory all the same",
-        )
-        return found
+        """As told, else as draws have it: ``structured`` where none that theory knows of fits them."""
+        return self.told.coupling or coupling_of(list(self._draws(SEEN, SEEN_DRAWS)))[0] or STRUCTURED
 
     def moments(self, layer: Layer) -> Moments:
         """What is promised, and else measured, of weights of this shape, wherever the layer stands."""

@@ -159,6 +159,8 @@ def _agreed(coarse: Columns, fine: Columns) -> tuple[Columns, list[str]]:
 
 
 def _why_not(promises: Sequence[Promise], inputs: InputMoments) -> str:
+    if any(promise.coupling == "structured" for promise in promises):
+        return "weights that hang together in a way that no law is about"
     if not inputs.gaussian:
         return "weights without randomness: depends on each input, not on its moments alone"
     if promises[0].bias_variance > 0:
