@@ -25,6 +25,7 @@ from initbench.core.cell import Cell
 from initbench.core.randomness import generator
 from initbench.core.records import Promise, shape_of
 from initbench.initializers import INITIALIZERS, Initializer
+from initbench.initializers.adaptation import of_training
 from initbench.initializers.bases import parameters
 from initbench.recipe import LOSSES, OPTIMIZERS, REGULARIZERS, SCHEDULES
 from initbench.recipe.regularizers import Occasion
@@ -47,9 +48,12 @@ class LinearLayer(nn.Module):
 
 
 class MLP(nn.Module):
-    """`cell.depth` hidden layers of `cell.width` units and a linear output: `batch features` -> `batch classes`."""
+    """`cell.depth` hidden layers of `cell.width` units and a linear output: `batch features` -> `batch classes`.
 
-    def __init__(self, cell: Cell, features: int, classes: int) -> None:
+    `images` are those of the training split: what weights may adapt to.
+    """
+
+    def __init__(self, cell: Cell, features: int, classes: int, images: Tensor | None = None) -> None:
         super().__init__()
         self.cell = cell
         self.activation = ACTIVATIONS.make(cell.activation)
@@ -59,6 +63,10 @@ class MLP(nn.Module):
         initializer = INITIALIZERS.make(cell.init)
         promises = initializer.promises(self.activation, network)
         layers = [LinearLayer(initializer, promise, cell.seed) for promise in promises]
+        if initializer.adapt:
+            drawn = [(layer.weight, layer.bias) for layer in layers]
+            for layer, factor in zip(layers, of_training(initializer.adapt, cell, drawn, images), strict=True):
+                layer.weight.data.mul_(factor)
         self.hidden, self.output = nn.ModuleList(layers[:-1]), layers[-1]
         self.norms = nn.ModuleList(
             nn.BatchNorm1d(cell.width) if cell.batch_norm else nn.Identity() for _ in self.hidden
@@ -140,7 +148,7 @@ class _Run:
         self.cell, self.split, self.watch = cell, split, watch or (lambda step, model: None)
         images = split.train.images
         self.device = images.device
-        self.model = MLP(cell, images.shape[1], split.classes).to(images)
+        self.model = MLP(cell, images.shape[1], split.classes, images).to(images)
         self.steps = steps_of(cell, len(split.train))
         optimizer, self.schedule = OPTIMIZERS.make(cell.optimizer), SCHEDULES.make(cell.schedule)
         self.optimizer = optimizer.over([{"params": list(self.model.parameters()), **optimizer.settings(cell)}])

@@ -219,6 +219,7 @@ BOUNDS = {
     "torch_default": lambda n, m: 1 / math.sqrt(n),
     "torch_default(bias=false)": lambda n, m: 1 / math.sqrt(n),
     "keras_default": lambda n, m: math.sqrt(6 / (n + m)),
+    "siren": lambda n, m: 30 / n,  # the first layer's
     "variance_scaling(2.5, fan_in, uniform)": lambda n, m: math.sqrt(7.5 / n),
     "variance_scaling(2.5, fan_out, uniform)": lambda n, m: math.sqrt(7.5 / m),
     "variance_scaling(2.5, fan_avg, uniform)": lambda n, m: math.sqrt(15 / (n + m)),

@@ -82,18 +82,23 @@ def _gains(catalogue: Any, name: str) -> dict[str, str]:
 
 
 def _promises(catalogue: Any, name: str) -> dict[str, str]:
-    """The promised variance on a square and on a tapered layer, for the rectifier where it asks for an activation."""
+    """The promised variance on a square layer and on a tapered first one, for the rectifier where it asks for one."""
     from initbench.activations import ACTIVATIONS
     from initbench.core.records import Layer
     from initbench.initializers import Setting
+    from initbench.initializers.adaptation import IMAGES
 
     if not ("(" in name or catalogue.entry(name).complete):
         return {}  # a name without the values that it needs
-    layers = [Layer(1, 512, 512), Layer(1, 784, 256)]
+    layers = [Layer(2, 512, 512), Layer(1, 784, 256)]
     made = catalogue.make(name)
     promised = [made.promise(Setting(layer, ACTIVATIONS.make("relu"))) for layer in layers]
     shown = [f"{p.variance:.6g} ({p.layer.fan_in} -> {p.layer.fan_out})" for p in promised]
-    return {"Var(w)": ", ".join(shown) + ", for relu where it asks for the activation"}
+    told = {"Var(w)": ", ".join(shown) + ", for relu where it asks for the activation"}
+    if made.adapt:
+        told["data"] = ("its weights adapt to the batch that is measured, in training to the first"
+                        f" {IMAGES} images of the training split")  # fmt: skip
+    return told
 
 
 def _place(catalogue: Any, name: str) -> dict[str, str]:

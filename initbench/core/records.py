@@ -65,6 +65,11 @@ class InputMoments:
     """How many inputs are averaged over: what the spread of a batch's mean rests on."""
 
     @property
+    def mean_square(self) -> float:
+        """E[x²] over all inputs."""
+        return float(np.mean(self.second_moment))
+
+    @property
     def others(self) -> float:
         """The share of a batch's pairs that are of two inputs."""
         return 1 - 1 / self.batch
@@ -92,6 +97,8 @@ class Promise:
     ``diagonal`` (w_ij = 0 unless i = j); ``structured`` (otherwise: no law is about them)."""
     excess_kurtosis: float = 0.0
     """E[w⁴] / E[w²]² - 3: 0 for a Gaussian."""
+    adapted: bool = False
+    """Whether the variance is what data makes of it: near the promised, another in each network."""
 
     @property
     def random(self) -> bool:

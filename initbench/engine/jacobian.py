@@ -17,6 +17,7 @@ from torch import Tensor
 from initbench.activations import Activation
 from initbench.core.records import Layer, Promise
 from initbench.initializers import Basis, Initializer
+from initbench.initializers.adaptation import Drawn, factors
 from initbench.initializers.bases import UnitDraw, parameters
 
 FLOOR = 1e-150
@@ -41,14 +42,21 @@ def draw(
     seed: int,
     device: torch.device,
     unit_draw: UnitDraw = Basis.weights,
+    batch: Tensor | None = None,
 ) -> Mlp:
-    """The network of this seed: the unit draws that `propagate` measures, scaled in float64."""
+    """The network of this seed: the unit draws that `propagate` measures, scaled in float64.
+
+    `batch`, `inputs features`, is what weights may adapt to.
+    """
 
     def exact(basis: Basis, layer: Layer, seed: int) -> Tensor:
         return unit_draw(basis, layer, seed).double()
 
     drawn = [parameters(initializer, promise, seed, exact) for promise in promises]
     weights, biases = zip(*([part.to(device).double() for part in layer] for layer in drawn), strict=True)
+    if initializer.adapt:
+        scales = factors(initializer.adapt, Drawn(activation, weights, biases), batch)
+        weights = tuple(weight * scale for weight, scale in zip(weights, scales, strict=True))
     return Mlp(activation, weights, biases)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from initbench.activations import Activation
 from initbench.engine import statistics
+from initbench.engine.adapt import adapted
 from initbench.engine.signals import Signals, at_scale, drowned, from_true, gradient_squares, grams, part, product
 from initbench.engine.stack import Draws, Member, Stack, draw_biases, draw_projection
 
@@ -65,6 +66,7 @@ def propagate(
     loss is the sum over the batch of a fixed random projection of the last activation. `observe` sees the tensors
     themselves and must not change them.
     """
+    stack = adapted(stack, draws, inputs)
     together = torch.stack([inputs[member.seed] for member in stack.members])
     traces, passages = _forward(stack, draws, together, observe)
     coarse = [i for i, trace in enumerate(traces) if trace.unresolved and together.dtype == torch.float32]

@@ -14,6 +14,7 @@ from initbench.core.randomness import generator
 from initbench.core.records import Network, Promise
 from initbench.engine.statistics import mean_square
 from initbench.initializers import Basis, Initializer
+from initbench.initializers.adaptation import Adapt
 from initbench.initializers.bases import DRAWN, NORMAL
 
 Scales = tuple[float, ...]
@@ -31,6 +32,8 @@ class Member:
     """sqrt(E[w²])."""
     bias_basis: Basis
     bias_scales: Scales
+    adapt: Adapt | None = None
+    """What makes its true scales of these, given data."""
 
     @property
     def source(self) -> Source:
@@ -69,6 +72,7 @@ def member(initializer: Initializer, promises: Sequence[Promise], seed: int) -> 
         weight_scales=tuple((promise.variance + promise.mean**2) ** 0.5 for promise in promises),
         bias_basis=initializer.bias_basis or NORMAL,
         bias_scales=tuple(promise.bias_variance**0.5 for promise in promises),
+        adapt=initializer.adapt,
     )
 
 

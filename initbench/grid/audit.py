@@ -261,7 +261,7 @@ def _of_catalogue(spec: str, activation: Activation) -> Convention:
 
 
 def _promise(spec: str, layer: Layer, activation: Activation) -> Promise:
-    return INITIALIZERS.make(spec).promise(Setting(layer, activation))
+    return INITIALIZERS.make(spec).alone(Setting(layer, activation))
 
 
 def _row(convention: Convention, layer: Layer, activation: Activation, seeds: int) -> dict[str, Any]:

@@ -102,7 +102,7 @@ class Pairing:
         self.promises: list[Promise] = []
         self.refusal = ""
         try:
-            self.promises = self._initializer.promises(self._activation, network)
+            self.promises = self._initializer.promises(self._activation, network, moments.mean_square)
         except UsageError as reason:
             self.refusal = str(reason)
             return
@@ -114,7 +114,8 @@ class Pairing:
 
     def rows(self, seed: int, batch: Tensor, unit_draw: UnitDraw, at: int, probes: int, spectrum: bool) -> Rows:
         """The rows of one draw: the layers, and the network."""
-        drawn = engine.draw(self._initializer, self.promises, self._activation, seed, batch.device, unit_draw)
+        drawn = engine.draw(self._initializer, self.promises, self._activation, seed, batch.device, unit_draw,
+                            batch)  # fmt: skip
         whole = engine.forward(drawn, batch)
         few = whole.first(at)
         layers = self._network.layers

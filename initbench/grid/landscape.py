@@ -149,7 +149,8 @@ class Surface:
 
     def __init__(self, cell: Cell, data: Split) -> None:
         self._images, labels = data.train_sample.images, data.train_sample.labels
-        self._model = reference.MLP(cell, self._images.shape[1], data.classes).to(self._images).eval()
+        model = reference.MLP(cell, self._images.shape[1], data.classes, self._images)
+        self._model = model.to(self._images).eval()
         self._targets = one_hot(labels, data.classes).to(self._images)
         self._loss = LOSSES.make(cell.loss)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from initbench.activations import ACTIVATIONS
@@ -28,10 +29,14 @@ def residuals(study: VarianceStudy, moments: InputMoments, layers: pd.DataFrame)
     tables: list[pd.DataFrame] = []
     for (init, name), rows in layers.groupby(["init", "activation"], sort=False):
         activation = ACTIVATIONS.make(str(name))
-        promises = INITIALIZERS.make(str(init)).promises(activation, study.network)
+        promises = INITIALIZERS.make(str(init)).promises(activation, study.network, moments.mean_square)
+        # |w| is |grad_w| over their ratio: weight_variance is without the weights' own mean
+        rows = rows.assign(weight_square=rows.grad_w_second_moment / rows.update_ratio**2)
         square = {column: rows.pivot(index="seed", columns="layer", values=column).sort_index(axis=1)
-                  for column in ("z_second_moment", "grad_z_second_moment")}  # fmt: skip
-        found = of_networks(activation, promises, moments, *(table.to_numpy() for table in square.values()))
+                  for column in ("z_second_moment", "grad_z_second_moment", "weight_square")}  # fmt: skip
+        z, gradient, weight = (table.to_numpy() for table in square.values())
+        scales = np.log(weight / [promise.variance for promise in promises]) if promises[0].adapted else 0.0
+        found = of_networks(activation, promises, moments, z, gradient, scales)
         shape = square["z_second_moment"]
         place = pd.MultiIndex.from_product([shape.index, shape.columns])
         columns: dict[str, Any] = {column: getattr(found, source).ravel() for column, source in RESIDUALS.items()}

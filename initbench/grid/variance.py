@@ -49,7 +49,9 @@ def predictions(study: VarianceStudy, moments: InputMoments, laws: str | Sequenc
     network, promised, refused = study.network, {}, {}
     for init, name in study.pairings:
         try:
-            promised[init, name] = INITIALIZERS.make(init).promises(ACTIVATIONS.make(name), network)
+            promised[init, name] = INITIALIZERS.make(init).promises(
+                ACTIVATIONS.make(name), network, moments.mean_square
+            )
         except UsageError as reason:
             refused[init, name] = str(reason)
     if not promised:

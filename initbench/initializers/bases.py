@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from initbench.core.records import Layer, Promise
@@ -54,6 +56,28 @@ def _eye_mean(layer: Layer) -> float:
     return 1 / math.sqrt(max(layer.fan_out, layer.fan_in))
 
 
+def _zero(layer: Layer, generator: Generator) -> Tensor:
+    return torch.from_numpy(_signs(layer)).to(**DRAWN) if _widens(layer) else _eye(layer, generator)
+
+
+def _zero_mean(layer: Layer) -> float:
+    return float(_signs(layer).mean()) if _widens(layer) else _eye_mean(layer)
+
+
+def _zero_coupling(layer: Layer) -> str:
+    return "structured" if _widens(layer) else "diagonal"
+
+
+def _widens(layer: Layer) -> bool:
+    return layer.fan_out > layer.fan_in
+
+
+def _signs(layer: Layer) -> NDArray[np.int8]:
+    """The first rows and columns of Sylvester's Hadamard matrix: -1 where i and j share an odd number of bits."""
+    rows, columns = np.arange(layer.fan_out)[:, None], np.arange(layer.fan_in)
+    return 1 - 2 * (np.bitwise_count(rows & columns) % 2).astype(np.int8)
+
+
 def sparse(sparsity: float) -> Basis:
     """Normal entries, of which each column (the weights that leave one input) has a fixed share set to 0."""
 
@@ -82,6 +106,7 @@ ORTHOGONAL = Basis("orthogonal", _orthogonal, coupling="orthogonal")
 ONES = Basis("ones", _ones, mean=lambda _: 1.0, coupling="shared")
 MINUS_ONES = Basis("minus ones", lambda *place: -_ones(*place), mean=lambda _: -1.0, coupling="shared")
 EYE = Basis("eye", _eye, mean=_eye_mean, coupling="diagonal")
+ZERO = Basis("zero", _zero, mean=_zero_mean, coupling=_zero_coupling)
 
 BY_DISTRIBUTION = {"normal": NORMAL, "uniform": UNIFORM, "truncated_normal": TRUNCATED_NORMAL}
 """The words that `variance_scaling` accepts."""

@@ -13,8 +13,10 @@ from typing import Any
 from torch import Generator, Tensor
 
 from initbench.activations import Activation
+from initbench.core.errors import require
 from initbench.core.randomness import generator
 from initbench.core.records import Layer, Network, Promise
+from initbench.initializers.adaptation import Adapt
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Basis:
     """Weights of the layer, float32 on the CPU, `fan_out fan_in` as in nn.Linear; every draw uses the generator."""
     mean: Callable[[Layer], float] = lambda _: 0.0
     """E[w], at unit mean square."""
-    coupling: str = "independent"
-    """As in `Promise`."""
+    coupling: str | Callable[[Layer], str] = "independent"
+    """As in `Promise`: of all layers, or of each."""
     excess_kurtosis: Callable[[Layer], float] = lambda _: 0.0
     """E[w⁴] - 3, at unit mean square."""
     stream: str = ""
@@ -51,6 +53,20 @@ class Setting:
     layer: Layer
     activation: Activation
     bias_variance: float = 0.0
+    square_layers: int = 1
+    """How many layers of the network are as wide as their input: those that a residual network adds up."""
+    input_square: float = 1.0
+    """E[x²] of the network's input."""
+
+    @property
+    def first(self) -> bool:
+        """Whether the layer is given the network's input."""
+        return self.layer.index == 1
+
+    @property
+    def square(self) -> bool:
+        """Whether it is as wide as its input."""
+        return self.fan_in == self.fan_out
 
     @property
     def fan_in(self) -> int:
@@ -69,34 +85,44 @@ class Initializer:
 
     basis: Basis
     mean_square: Callable[[Setting], float]
-    """E[w²]: the promised variance, for every basis with mean 0."""
+    """E[w²]: the promised variance, for every basis with mean 0. Of a layer's place it asks only if it is the first."""
     bias_basis: Basis | None = None
     """What its biases are drawn from; None where it leaves them to the network's own bias variance (Gaussian)."""
     bias_mean_square: Callable[[Setting], float] | None = None
     """Its biases' variance, where it sets one."""
+    adapt: Adapt | None = None
+    """What it makes of a network so drawn, given data; its promise is then of the weights after that."""
     spec: str = ""
 
     def promise(self, setting: Setting) -> Promise:
         """What this initializer promises of one layer. Raises `UsageError` where it cannot serve the activation."""
         square = float(self.mean_square(setting))
         mean = self.basis.mean(setting.layer)
-        own = self.bias_mean_square
+        own, coupling = self.bias_mean_square, self.basis.coupling
         return Promise(
             layer=setting.layer,
             variance=square * (1 - mean**2),
             mean=square**0.5 * mean,
             bias_variance=setting.bias_variance if own is None else float(own(setting)),
-            coupling=self.basis.coupling,
+            coupling=coupling if isinstance(coupling, str) else coupling(setting.layer),
             excess_kurtosis=self.basis.excess_kurtosis(setting.layer),
+            adapted=self.adapt is not None,
         )
 
-    def promises(self, activation: Activation, network: Network) -> list[Promise]:
-        """What it promises of each layer of `network`, first to last."""
-        known: dict[tuple[int, int], dict[str, Any]] = {}  # most layers have the fans of the one before
+    def alone(self, setting: Setting) -> Promise:
+        """The same of a layer that is drawn without its network. Raises `UsageError` where weights adapt to data."""
+        require(self.adapt is None, f"{self.spec} adapts its weights to data, which a layer alone has none of")
+        return self.promise(setting)
+
+    def promises(self, activation: Activation, network: Network, input_square: float = 1.0) -> list[Promise]:
+        """What it promises of each layer of `network`, first to last, for inputs of this mean square."""
+        known: dict[tuple[int, int, bool], dict[str, Any]] = {}  # most layers have the fans of the one before
+        square = sum(layer.fan_in == layer.fan_out for layer in network.layers)
         promises = []
         for layer in network.layers:
-            fans = layer.fan_in, layer.fan_out
-            if fans not in known:
-                known[fans] = vars(self.promise(Setting(layer, activation, network.bias_variance)))
-            promises.append(Promise(**{**known[fans], "layer": layer}))
+            setting = Setting(layer, activation, network.bias_variance, square, input_square)
+            place = layer.fan_in, layer.fan_out, setting.first
+            if place not in known:
+                known[place] = vars(self.promise(setting))
+            promises.append(Promise(**{**known[place], "layer": layer}))
         return promises

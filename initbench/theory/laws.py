@@ -21,6 +21,8 @@ from initbench.theory.moments import GaussianMoments, linearized
 from initbench.theory.networks import PROMISED, Networks
 from initbench.theory.rows import Columns, Notes, Row, Table
 
+ADAPTED = "weights that adapt to data take out again what their draws add to each layer: no random walk"
+
 Random = Callable[[Networks, InputMoments], tuple[Columns, Notes | None]]
 
 
@@ -32,6 +34,8 @@ class Law:
     """Its columns, and notes if it has any, for weights that are random with mean 0."""
     exact: bool = False
     """Whether it knows phi itself, so that weights without randomness can be followed exactly."""
+    fluctuates: bool = False
+    """Whether it follows what one network's draws add to the scales of its layers: adaptation takes that out again."""
     spec: str = ""
 
 
@@ -81,7 +85,7 @@ def mean_field() -> Law:
                source="Hanin & Rolnick 2018; Hanin & Nica 2020; Roberts, Yaida & Hanin 2022, ch. 4",
                default=True)  # fmt: skip
 def finite_width_law() -> Law:
-    return Law(finite_width.columns)
+    return Law(finite_width.columns, fluctuates=True)
 
 
 def predict(law: Law, activation: Activation, promises: Sequence[Promise], inputs: InputMoments) -> list[Row]:
@@ -117,5 +121,12 @@ def tables(
             own = {name: column[:, which] for name, column in columns.items()}
             by_network = rows.tables(promised, own, None if notes is None else notes[:, which])
             for place, table in zip(places, by_network, strict=True):
-                found[place].append(table)
+                found[place].append(_within_reach(law, several[place][1], table))
     return found
+
+
+def _within_reach(law: Law, promises: Sequence[Promise], table: Table) -> Table:
+    """What the law says, unless it is about what adaptation takes out."""
+    if law.fluctuates and any(promise.adapted for promise in promises):
+        return rows.table(promises, {}, [ADAPTED] * len(promises))
+    return table

@@ -64,9 +64,17 @@ class Residuals:
 
 @one_thread()
 def residuals(
-    activation: Activation, promises: Sequence[Promise], inputs: InputMoments, z: Real, gradients: Real
+    activation: Activation,
+    promises: Sequence[Promise],
+    inputs: InputMoments,
+    z: Real,
+    gradients: Real,
+    scales: Real | float = 0.0,
 ) -> Residuals:
-    """Deviations of measured z_second_moment and grad_z_second_moment, `networks layers`, from what theory expects."""
+    """Deviations of measured z_second_moment and grad_z_second_moment, `networks layers`, from what theory expects.
+
+    `scales` is log E[w²] over the promised, where weights adapt to data: a layer is held to the weights that it has.
+    """
     found = Residuals(*(np.full_like(z, np.nan) for _ in range(6)))
     if not all(promise.random for promise in promises):
         return found
@@ -75,20 +83,22 @@ def residuals(
     with np.errstate(all="ignore"):
         level = np.log(np.where((z > HELD[0]) & (z < HELD[1]), z, np.nan))
         gradient = np.log(np.where((gradients > 0) & np.isfinite(gradients), gradients, np.nan))
-        doubtful = _doubtful(walk, inputs)
+        doubtful, scale = _doubtful(walk, inputs), np.broadcast_to(scales, z.shape)
         for rows in np.array_split(np.arange(len(z)), -(-len(z) // TOGETHER)):
             step: Step | Followed = _from_input(walk, inputs)
             levels = Levels(networks, walk.layers, level[rows], inputs) if doubtful else None
             followed = levels if levels and levels.known else None
             for number, layer in enumerate(walk.layers):
                 place = (rows, number)
-                found.forward[place], found.forward_doubt[place] = step.arrived(layer, level[place], inputs)
+                found.forward[place], found.forward_doubt[place] = step.arrived(
+                    layer, level[place], scale[place], inputs
+                )
                 local = Local(activation, np.exp(level[place]))
                 steep, share = np.abs(local.returned.slope), None
                 if followed:
                     steep, share = np.maximum(steep, followed.steepness(number)), followed.shares
                 moved = steep * _unsteady(_apart(layer.z.spread), inputs, share)
-                back = _back(walk, number, local, gradient[rows], inputs, moved)
+                back = _back(walk, number, local, gradient[rows], scale[rows], inputs, moved)
                 found.backward[place], found.backward_doubt[place] = back
                 if followed and number + 1 < len(walk.layers):
                     step = Followed(followed.onward(number), 0 * level[place])
@@ -121,10 +131,10 @@ class Step:
     correction: Real
     """What first order changed in `coming`."""
 
-    def arrived(self, layer: Layer, level: Real, inputs: InputMoments) -> tuple[Real, Real]:
+    def arrived(self, layer: Layer, level: Real, scale: Real, inputs: InputMoments) -> tuple[Real, Real]:
         """Deviation and doubt of the level that the next layer measures."""
         promises = layer.promises
-        weights = promises.layer.fan_in * promises.variance * np.exp(self.coming)
+        weights = promises.layer.fan_in * promises.variance * np.exp(self.coming + scale)
         share = weights / (weights + promises.bias_variance)
         variance = inputs.over_batch(share**2 * self.spread + layer.by_units, self.unequal)
         doubt = self.correction * (self.unequal + _unsteady(self.unequal, inputs))
@@ -139,10 +149,10 @@ class Followed:
     known: Real
     """0, or NaN where the layer before is not known."""
 
-    def arrived(self, _layer: Layer, level: Real, _inputs: InputMoments) -> tuple[Real, Real]:
-        """As of `Step`."""
+    def arrived(self, _layer: Layer, level: Real, scale: Real, _inputs: InputMoments) -> tuple[Real, Real]:
+        """As of `Step`; a scale is of layers without biases."""
         doubt = self.coming.unsteady * self.coming.variance**0.5
-        return _standardized(level, self.coming.log + self.known, self.coming.variance, doubt)
+        return _standardized(level, self.coming.log + scale + self.known, self.coming.variance, doubt)
 
 
 def _doubtful(walk: Walk, inputs: InputMoments) -> bool:
@@ -168,7 +178,7 @@ def _onward(layer: Layer, local: Local, inputs: InputMoments) -> Step:
 
 
 def _back(
-    walk: Walk, number: int, local: Local, gradient: Real, inputs: InputMoments, moved: Real
+    walk: Walk, number: int, local: Local, gradient: Real, scale: Real, inputs: InputMoments, moved: Real
 ) -> tuple[Real, Real]:
     """Deviation and doubt of a layer's squared gradient.
 
@@ -192,7 +202,7 @@ def _back(
     variance = inputs.over_batch(returning(layer, local, later.between, kept), unequal)
     doubt = (np.abs(correction) + np.abs(together) + np.abs(own.aligned)) * (unequal + apart)
     doubt = doubt + (unequal * apart) ** 0.5 * moved
-    return _standardized(found, expected + gradient[:, number + 1], variance, doubt)
+    return _standardized(found, expected + gradient[:, number + 1] + scale[:, number + 1], variance, doubt)
 
 
 def _apart(spread: Real) -> float:

@@ -76,7 +76,7 @@ def _draw(
 ) -> None:
     """The promise is of torch's fans, the draw of the weight as a matrix with a row for each of its units."""
     try:
-        promise = initializer.promise(setting)
+        promise = initializer.alone(setting)
     except UsageError as refused:
         raise UsageError(f"{row.known['module']}: {refused}") from None
     drawn = weight.t() if row.form.inputs_first else weight

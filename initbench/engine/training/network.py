@@ -22,6 +22,7 @@ from initbench.engine.products import Routine, routine
 from initbench.engine.training.noise import Noise
 from initbench.engine.tuning import UNTUNED, Tuning
 from initbench.initializers import INITIALIZERS, Basis
+from initbench.initializers.adaptation import of_training
 from initbench.initializers.bases import UnitDraw, parameters
 
 Observer = Callable[[Tensor], None]
@@ -60,7 +61,8 @@ class StackedMLP:
     """
 
     def __init__(self, cells: Sequence[Cell], features: int, classes: int, device: torch.device, dtype: torch.dtype,
-                 tuning: Tuning = UNTUNED):  # fmt: skip
+                 tuning: Tuning = UNTUNED, images: Tensor | None = None):  # fmt: skip
+        """`images` are those of the training split, `images features`: what weights may adapt to."""
         first = cells[0]
         self.residual = first.residual
         self.activation = ACTIVATIONS.make(first.activation)
@@ -70,7 +72,7 @@ class StackedMLP:
         """Of each layer, `models fan_out`."""
         self.normalizations: list[Normalization] = []
         remembered = cache(Basis.weights)  # networks that differ by scale or learning rate share a draw
-        drawn = [_drawn(cell, shape_of(cell, features, classes), remembered) for cell in cells]
+        drawn = [_drawn(cell, shape_of(cell, features, classes), remembered, images) for cell in cells]
         for layer in zip(*drawn, strict=True):
             weight, bias = (torch.stack(parts).to(device, dtype) for parts in zip(*layer, strict=True))
             self.weights.append(weight.requires_grad_())
@@ -141,8 +143,12 @@ class _SharedInput(torch.autograd.Function):
         return ctx.memory, gradient.sum(dim=2), None, None, None
 
 
-def _drawn(cell: Cell, network: Network, unit_draw: UnitDraw) -> list[tuple[Tensor, Tensor]]:
+def _drawn(cell: Cell, network: Network, unit_draw: UnitDraw, images: Tensor | None) -> list[tuple[Tensor, Tensor]]:
     """Weights and biases of all layers. The output layer is initialized as if the activation followed it, too."""
     initializer = INITIALIZERS.make(cell.init)
     promises = initializer.promises(ACTIVATIONS.make(cell.activation), network)
-    return [parameters(initializer, promise, cell.seed, unit_draw) for promise in promises]
+    drawn = [parameters(initializer, promise, cell.seed, unit_draw) for promise in promises]
+    if initializer.adapt:
+        factors = of_training(initializer.adapt, cell, drawn, images)
+        return [(weight * factor, bias) for (weight, bias), factor in zip(drawn, factors, strict=True)]
+    return drawn

@@ -64,7 +64,8 @@ class Trainer:
             if _shared(cell) != _shared(self._first):
                 raise ValueError(f"a stack's cells must agree in all but {', '.join(sorted(OWN))}: {cell}")
         self._steps = steps_of(self._first, len(images))
-        self._network = StackedMLP(cells, images.shape[1], split.classes, images.device, images.dtype, tuning)
+        self._network = StackedMLP(cells, images.shape[1], split.classes, images.device, images.dtype, tuning,
+                                   images)  # fmt: skip
         self._parameters = self._network.parameters
         self._updates = Updates(cells, self._parameters, self._steps)
         self._noise = Noise(cells, images.device, images.dtype)
