@@ -70,10 +70,10 @@ _FAMILIES = (
     ("he_normal", "he_uniform", "he_fan_out_normal", "he_fan_avg_normal", "he_fan_out_uniform", "he_fan_avg_uniform"),
     ("xavier_normal", "xavier_uniform", "keras_default"),
     ("torch_default", "moment", "jax_default"),
-    ("orthogonal", "identity"),
+    ("orthogonal", "identity", "scaled_orthogonal", "lsuv"),
     ("lecun_normal", "lecun_uniform", "variance_scaling"),
     ("normal", "uniform"),
-    ("zeros", "kumar", "constant"),
+    ("zeros", "kumar", "constant", "zero_init"),
     ("ones", "critical", "sparse", "truncated_normal"),
 )
 """Initializers of one hue each."""
@@ -98,8 +98,8 @@ def looks(names: Iterable[str], of: str = "") -> dict[str, Look]:
 
 
 def _hue_of(name: str) -> int:
-    """Python's own hash is another in each process."""
-    return hashlib.blake2b(name.encode()).digest()[0] % len(_HUES)
+    """Python's own hash is another in each process. He's and Xavier's are theirs alone: others stand beside them."""
+    return 2 + hashlib.blake2b(name.encode()).digest()[0] % (len(_HUES) - 2)
 
 
 def _look(turn: int, hue: int) -> Look:
