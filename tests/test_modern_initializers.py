@@ -19,7 +19,7 @@ from initbench.initializers import INITIALIZERS
 from initbench.initializers.bases import parameters
 from initbench.recipe.samples import split
 
-NAMES = ("he_prelu", "depth_scaled", "siren", "scaled_orthogonal", "zero_init")
+NAMES = ("he_prelu", "depth_scaled", "siren", "scaled_orthogonal", "zero_init", "noisy_identity")
 RELU = ACTIVATIONS.make("relu")
 
 
@@ -193,6 +193,39 @@ def test_zero_init_is_measured_where_theory_does_not_follow():
     assert z.mean() == pytest.approx(1, abs=4 * z.std() / math.sqrt(len(z)))
 
 
+# --- noisy_identity ------------------------------------------------------------------------------------------------
+
+
+def test_noisy_identity_is_a_diagonal_and_the_catalogues_normal_draw_scaled():
+    """Less its diagonal of 0.3, the entries are N(0, 0.25/fan_in): fan_in·Var within 4 standard errors."""
+    (weight,) = weights("noisy_identity(identity=0.3, noise=0.5)", [300, 400])
+    off = weight - 0.3 * torch.eye(400, 300)
+    assert off.diagonal().mean() == pytest.approx(0, abs=4 * 0.5 / math.sqrt(300 * 300))
+    assert 300 * float(off.var()) == pytest.approx(0.25, rel=4 * math.sqrt(2 / off.numel()))
+
+
+@pytest.mark.parametrize("fans", [(60, 60), (60, 90), (90, 60)])
+def test_noisy_identity_promises_what_a_sum_by_hand_gives(fans):
+    """E[w²] = 0.49·min/(m n) + 0.49/fan_in and E[w] = 0.7·min/(m n)."""
+    share = min(fans) / (fans[0] * fans[1])
+    mean, square = 0.7 * share, 0.49 * share + 0.49 / fans[0]
+    (promise,) = promises("noisy_identity", fans)
+    assert (promise.mean, promise.variance) == pytest.approx((mean, square - mean**2), rel=1e-12)
+    assert (promise.coupling, promise.random) == ("structured", False)
+
+
+def test_a_linear_layer_of_noisy_identity_keeps_the_sum_of_both_squares():
+    z = propagate(init="noisy_identity", activation="identity", widths=[64, 64], seeds=100, batch=8).z_second_moment
+    assert z.mean() == pytest.approx(0.98, abs=4 * z.std() / math.sqrt(len(z)))
+
+
+def test_its_ends_are_the_identity_and_lecuns_weights_and_theory_follows_both():
+    network = {"activation": "tanh", "depth": 4, "width": 32}
+    np.testing.assert_allclose(mean_field("noisy_identity(1, 0)", **network), mean_field("identity", **network))
+    np.testing.assert_allclose(mean_field("noisy_identity(0, 1)", **network), mean_field("lecun_normal", **network))
+    assert predict(init="noisy_identity", **network).z_second_moment.isna().all()
+
+
 # --- training ------------------------------------------------------------------------------------------------------
 
 
@@ -217,6 +250,7 @@ def test_a_stack_of_all_of_them_trains_as_the_plain_loop_does(residual):
     [
         ("depth_scaled(-1)", "depth_scaled: scale must be 0 or more, not -1"),
         ("siren(omega=-30)", "siren: omega must be 0 or more, not -30"),
+        ("noisy_identity(noise=-1)", "noisy_identity: noise must be 0 or more, not -1"),
     ],
 )
 def test_bad_parameters_are_refused_in_one_line(spec, message):

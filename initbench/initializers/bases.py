@@ -94,6 +94,27 @@ def sparse(sparsity: float) -> Basis:
     return Basis(f"sparse {sparsity!r}", draw, excess_kurtosis=kurtosis)
 
 
+def noisy_identity(identity: float, noise: float) -> Basis:
+    """identity·I + noise·N(0, 1/fan_in), at unit mean square; hung together as no law knows, where both are there."""
+
+    def root_mean_square(layer: Layer) -> float:
+        return math.sqrt(noisy_identity_square(identity, noise, layer)) or 1.0
+
+    def draw(layer: Layer, generator: Generator) -> Tensor:
+        weight = _normal(layer, generator).mul_(noise / math.sqrt(layer.fan_in))
+        weight.diagonal().add_(identity)
+        return weight.div_(root_mean_square(layer))
+
+    coupling = "independent" if identity == 0 else "diagonal" if noise == 0 else "structured"
+    mean = lambda layer: identity / max(layer.fan_in, layer.fan_out) / root_mean_square(layer)  # noqa: E731
+    return Basis(f"noisy identity {identity!r} {noise!r}", draw, mean=mean, coupling=coupling)
+
+
+def noisy_identity_square(identity: float, noise: float, layer: Layer) -> float:
+    """E[w²]: of identity's share min(m, n) among m·n entries."""
+    return identity**2 / max(layer.fan_in, layer.fan_out) + noise**2 / layer.fan_in
+
+
 def zeros_a_column(sparsity: float, layer: Layer) -> int:
     """Of fan_out entries, those that are 0: rounded up, as in torch.nn.init.sparse_."""
     return math.ceil(sparsity * layer.fan_out)

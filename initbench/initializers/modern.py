@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from initbench.core.errors import require
-from initbench.initializers.bases import NORMAL, ORTHOGONAL, UNIFORM, ZERO
+from initbench.initializers.bases import NORMAL, ORTHOGONAL, UNIFORM, ZERO, noisy_identity_square
+from initbench.initializers.bases import noisy_identity as noisy_identity_basis
 from initbench.initializers.catalogue import register
 from initbench.initializers.record import Initializer, Setting
 from initbench.theory.critical import moment_gain_square
@@ -54,3 +55,12 @@ def zero_init() -> Initializer:
         return 1 / setting.fan_in
 
     return Initializer(ZERO, mean_square)
+
+
+@register("noisy_identity", formula="w = identity·I + noise·N(0, 1/fan_in): E[w²] = identity²/max(fan_in, fan_out) +"
+          " noise²/fan_in", source="Trockman & Kolter 2023 (arXiv:2305.09828): mimetic weights αZ + βI, here an MLP's",
+          summary="Between the identity and noise: measured and trained, without a law of both.")  # fmt: skip
+def noisy_identity(identity: float = 0.7, noise: float = 0.7) -> Initializer:
+    require(noise >= 0, f"noisy_identity: noise must be 0 or more, not {noise:g}")
+    basis = noisy_identity_basis(identity, noise)
+    return Initializer(basis, lambda s: noisy_identity_square(identity, noise, s.layer))
