@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class Job:
     workers: int = 1
     """Stacks that are trained beside each other."""
 
-    @property
+    @cached_property
     def tables(self) -> tuple[str, ...]:
         """What each part holds."""
         return ("runs", *CURVES) if any(cell.record_every for cell in self.plan.cells) else ("runs",)
@@ -193,7 +193,7 @@ def _cells_table(job: Job) -> pd.DataFrame:
     for cell, training in zip(job.plan.cells, job.plan.trainings, strict=True):
         images = len(job.data[cell.dataset].train_images)
         steps = steps_of(cell, images - held_out(images, cell.validation)) if training else cell.steps
-        own = asdict(cell) | {"data_seed": cell.order_seed, "steps": steps}
+        own = vars(cell) | {"data_seed": cell.order_seed, "steps": steps}
         del own["regularizers"]
         strengths = {entry.name: cell.strength(entry.name) for entry in REGULARIZERS}
         rows.append({"cell_id": identity(cell), "training_id": training, "study": job.study.name,

@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
 
@@ -90,7 +90,7 @@ def as_trained(cell: Cell) -> Cell:
 @cache
 def identity(cell: Cell) -> str:
     """A hash of all that the cell says: the same on every machine."""
-    told = json.dumps(asdict(cell), sort_keys=True)
+    told = json.dumps(vars(cell), sort_keys=True)
     return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
 
 
