@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 TABLE = ["module", "quantity", "step", "slope", "low", "high", "expected", "word"]
 
-SEEDS = 10
-
 asked = options.together(
     click.option("--widths", type=options.Numbers(), metavar="N,N,...",
                  help="Check coordinates at these widths instead: TARGET is then a function of the width."),

@@ -65,8 +65,8 @@ def probe_command(
 
     given = draw_batch(input_shape, batch, vocabulary if input_kind == "tokens" else None)
     if widths is not None:
-        counted = {"widths": widths, "seeds": seeds or coordinate_check.SEEDS, **asked}
-        coordinate_check.run(builder(target), given, form, check, out, **counted)
+        counted = {"seeds": seeds} if seeds else {}
+        coordinate_check.run(builder(target), given, form, check, out, widths=widths, **counted, **asked)
         return
     module = load(target)
     with output.progress("seeds") as count:

@@ -18,14 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from initbench.core.errors import WorkError
-from initbench.core.plugins import told
 from initbench.core.randomness import generator
+from initbench.engine.probe.copies import call
 from initbench.engine.probe.nested import first_floating
 from initbench.initializers.bases import DRAWN
 from initbench.recipe import OPTIMIZERS
 
 Row = dict[str, Any]
-Shapes = Mapping[str, torch.Size]
+Build = Callable[[int], nn.Module]
+"""Makes the module of a width."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,7 @@ def trained(
     with recorder.listening(module), torch.enable_grad():
         for step in range(training.steps + 1):
             recorder.begin(step)
-            try:
-                output = first_floating(module(**batch) if isinstance(batch, Mapping) else module(batch))
-            except Exception as error:
-                raise WorkError(f"the module does not run: {told(error)}") from None
+            output = first_floating(call(module, batch))
             if output is None or not output.requires_grad:
                 raise WorkError("the module has no output with a gradient: nothing can be trained")
             projection = torch.randn(output.shape, generator=generator(seed, "projection", *output.shape), **DRAWN)
@@ -140,11 +138,11 @@ class _Recorder:
         output = first_floating(returned)
         if output is None:
             return
-        call = self._calls[name] = self._calls.get(name, 0) + 1
+        number = self._calls[name] = self._calls.get(name, 0) + 1
         now = output.detach().double()
-        row: Row = {"step": self._step, "module": name, "call": call, "kind": type(part).__name__,
+        row: Row = {"step": self._step, "module": name, "call": number, "kind": type(part).__name__,
                     "elements": output[:1].numel(), "activation_rms": _rms(now), "gradient_rms": math.nan}  # fmt: skip
-        first = self._first.setdefault((name, call), now.clone())
+        first = self._first.setdefault((name, number), now.clone())
         row["update_rms"] = _rms(now - first) if self._step and first.shape == now.shape else math.nan
         self.rows.append(row)
         if output.requires_grad:
@@ -154,7 +152,3 @@ class _Recorder:
 def _rms(tensor: Tensor) -> float:
     found = float(tensor.square().mean().sqrt())
     return found if math.isfinite(found) else math.nan
-
-
-Build = Callable[[int], nn.Module]
-"""Makes the module of a width."""
