@@ -28,6 +28,8 @@ class Network:
 
     widths: tuple[int, ...]
     bias_variance: float = 0.0
+    output: bool = False
+    """Whether the last layer is a linear output and no hidden one."""
 
     @property
     def depth(self) -> int:
@@ -42,7 +44,7 @@ class Network:
 
 def shape_of(cell: Cell, features: int, classes: int) -> Network:
     """All layers of a cell's network, the output's too, which `depth` counts with them here."""
-    return Network((features, *[cell.width] * cell.depth, classes), cell.bias_variance)
+    return Network((features, *[cell.width] * cell.depth, classes), cell.bias_variance, output=True)
 
 
 def parameter_count(network: Network) -> int:

@@ -57,6 +57,8 @@ class Setting:
     """How many layers of the network are as wide as their input: those that a residual network adds up."""
     input_square: float = 1.0
     """E[x²] of the network's input."""
+    output: bool = False
+    """Whether the layer is the linear output of the network."""
 
     @property
     def first(self) -> bool:
@@ -85,7 +87,8 @@ class Initializer:
 
     basis: Basis
     mean_square: Callable[[Setting], float]
-    """E[w²]: the promised variance, for every basis with mean 0. Of a layer's place it asks only if it is the first."""
+    """E[w²]: the promised variance, for every basis with mean 0. Of a layer's place it asks only if it is the first
+    or the output."""
     bias_basis: Basis | None = None
     """What its biases are drawn from; None where it leaves them to the network's own bias variance (Gaussian)."""
     bias_mean_square: Callable[[Setting], float] | None = None
@@ -116,12 +119,13 @@ class Initializer:
 
     def promises(self, activation: Activation, network: Network, input_square: float = 1.0) -> list[Promise]:
         """What it promises of each layer of `network`, first to last, for inputs of this mean square."""
-        known: dict[tuple[int, int, bool], dict[str, Any]] = {}  # most layers have the fans of the one before
+        known: dict[tuple[Any, ...], dict[str, Any]] = {}  # most layers have the fans of the one before
         square = sum(layer.fan_in == layer.fan_out for layer in network.layers)
         promises = []
         for layer in network.layers:
-            setting = Setting(layer, activation, network.bias_variance, square, input_square)
-            place = layer.fan_in, layer.fan_out, setting.first
+            output = network.output and layer.index == network.depth
+            setting = Setting(layer, activation, network.bias_variance, square, input_square, output)
+            place = layer.fan_in, layer.fan_out, setting.first, output
             if place not in known:
                 known[place] = vars(self.promise(setting))
             promises.append(Promise(**{**known[place], "layer": layer}))
