@@ -9,7 +9,9 @@ import pytest
 from plugin_catalogues import lent_catalogues, program
 
 import initbench as ib
+from initbench.core import plugins
 from initbench.initializers import INITIALIZERS
+from initbench.kinds import Where, work_of
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PLUGINS = [f"--plugin={path}" for path in sorted(EXAMPLES.glob("*.py"))]
@@ -111,3 +113,41 @@ def test_studies_without_plugins_have_the_keys_that_they_had(plugin):
     run(*pair, plugin())
     assert json.loads(Path("results/variance/manifest.json").read_text()) == without
     assert "plugins" not in without
+
+
+PARTS = {
+    "jacobian": {"init": "mine", "activation": "relu", "depth": 2, "width": 4, "seeds": 1, "batch": 4},
+    "calibration": {"cases": [{"init": ["mine"], "activation": ["relu"], "width": 4, "batch": 2, "depth": 2,
+                               "repetitions": 2}]},
+    "landscape": {"fix": {"init": "mine", "depth": 1, "width": 4, "steps": 3}, "seeds": 1, "resolution": 2},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_other_code_is_another_part_of_a_study(kind, plugin, tmp_path):
+    told = []
+    for scale in ("1.5", "3.0", "3.0"):
+        (tmp_path / f"{scale}.py").write_text(
+            (EXAMPLES / "my_initializer.py").read_text().replace("1.5 /", f"{scale} /")
+        )
+        with lent_catalogues():
+            plugins.load(tmp_path / f"{scale}.py")
+            work_of({"kind": kind, **PARTS[kind]}, "part", Where())(tmp_path / kind, lambda done, of: None)
+        told.append(json.loads((tmp_path / kind / "manifest.json").read_text()))
+    assert told[0]["key"] != told[1]["key"]
+    assert told[1] == told[2]  # nothing is computed again
+    assert told[0]["plugins"].keys() == {"initializer mine"}
+    assert told[0]["plugins"] != told[1]["plugins"]
+
+
+def test_other_code_of_an_activation_is_another_phase_diagram(tmp_path):
+    keys = set()
+    for slope in ("0.1", "0.3"):
+        (tmp_path / "my.py").write_text(
+            f"import initbench as ib\n\n\n@ib.activation\ndef bent(z):\n    return z.clamp(min=0) + {slope} * z\n"
+        )
+        with lent_catalogues():
+            plugins.load(tmp_path / "my.py")
+            work_of({"kind": "phase", "activation": "bent"}, "part", Where())(tmp_path / "p", lambda done, of: None)
+        keys.add(json.loads((tmp_path / "p" / "manifest.json").read_text())["key"])
+    assert len(keys) == 2

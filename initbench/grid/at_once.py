@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,22 @@ import pandas as pd
 import torch
 
 from initbench.activations import ACTIVATIONS
-from initbench.core.catalogue import require_known
+from initbench.core.catalogue import Catalogue, require_known
 from initbench.core.errors import UsageError
+from initbench.datasets import DATASETS
 from initbench.engine import device as devices
 from initbench.grid import provenance
 from initbench.grid.jacobians import jacobians
 from initbench.grid.store import Store
 from initbench.grid.variance_study import open_inputs, resolve
+from initbench.initializers import INITIALIZERS
 from initbench.theory.phase import phase
 
 Progress = Callable[[int, int], None]
 Compute = Callable[[Progress], pd.DataFrame | dict[str, pd.DataFrame]]
 """Gives one table, or several by name."""
+Uses = Mapping[Catalogue[Any], Iterable[str]]
+"""Specs that a result rests on, by the catalogue that reads them."""
 OF_JACOBIANS = ("spectrum", "at", "probes")
 OF_PHASES = ("activation", "weight_variances", "bias_variances")
 
@@ -33,8 +37,10 @@ def jacobian_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[P
     require_known(options, known)
     study = resolve(**{name: value for name, value in options.items() if name not in OF_JACOBIANS})
     read = open_inputs(study, where["data_root"], where["download"]).fingerprint
+    data = {study.input: read} if read else {}
+    uses: Uses = {INITIALIZERS: study.init, ACTIVATIONS: study.activation, DATASETS: data}
     return computed("jacobian", options, where["device"], lambda count: jacobians(**options, **where, progress=count),
-                    {study.input: read} if read else None)  # fmt: skip
+                    uses, data)  # fmt: skip
 
 
 def phase_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[Path, Progress], None]:
@@ -49,24 +55,30 @@ def phase_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[Path
     def compute(count: Progress) -> pd.DataFrame:
         return pd.DataFrame(phase(activation, *grid)).assign(activation=activation.spec, init="", seed=0)
 
-    return computed("phase", options, where["device"], compute)
+    return computed("phase", options, where["device"], compute, {ACTIVATIONS: [activation.spec]})
 
 
 def computed(
-    kind: str, options: dict[str, Any], device: str, compute: Compute, data: dict[str, str] | None = None
+    kind: str,
+    options: dict[str, Any],
+    device: str,
+    compute: Compute,
+    uses: Uses,
+    data: Mapping[str, str] | None = None,
 ) -> Callable[[Path, Progress], None]:
     """What writes the tables that `compute` gives (one alone: as ``{kind}s``) into a folder, unless they are there.
 
     `data` are the fingerprints, by name, of the data that they rest on.
     """
     there: torch.device = devices.resolve(device)
-    rests_on = {"versions": provenance.versions(), **({"data": data} if data else {})}
+    plugins = provenance.plugins(uses)
+    rests_on = {"versions": provenance.versions(), **({"data": data} if data else {}), **plugins}
 
     def work(out: Path, progress: Progress) -> None:
         with Store(out, {"kind": kind, **options}, rests_on, (), replace=True) as store:
             if not store.finished:
                 told = provenance.Told(there)
                 found = compute(progress)
-                store.finish(found if isinstance(found, dict) else {f"{kind}s": found}, told.now())
+                store.finish(found if isinstance(found, dict) else {f"{kind}s": found}, {**told.now(), **plugins})
 
     return work

@@ -7,6 +7,7 @@ any pairing and direction that is called wrong.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ import pandas as pd
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from initbench.activations import ACTIVATIONS
 from initbench.core.errors import UsageError, complaint
 from initbench.engine import device as devices
 from initbench.grid import provenance
@@ -22,6 +24,7 @@ from initbench.grid.residuals import residuals
 from initbench.grid.store import Store
 from initbench.grid.variance import measure, predictions
 from initbench.grid.variance_study import VarianceStudy, open_inputs, resolve
+from initbench.initializers import INITIALIZERS
 
 TOGETHER = 50
 """Repetitions of a part: what an interruption can lose."""
@@ -96,7 +99,9 @@ def run_calibration(
     `judge` is given `residuals` and `predictions`. Goes on where an earlier run stopped.
     """
     there = devices.resolve(device)
-    rests_on = {"versions": provenance.versions()}
+    used = [[*case.init, *([case.drawn] if case.drawn else [])] for case in study.cases]
+    plugins = provenance.plugins({INITIALIZERS: chain(*used), ACTIVATIONS: chain(*(c.activation for c in study.cases))})
+    rests_on = {"versions": provenance.versions(), **plugins}
     parts = [(case, start) for case in study.cases for start in range(0, case.repetitions, TOGETHER)]
     with Store(out, study.model_dump(exclude_none=True), rests_on, (ALARMS,), replace=True) as store:
         if store.finished:
@@ -111,7 +116,7 @@ def run_calibration(
             if progress:
                 progress(done + 1, len(parts))
         store.require(names)
-        store.finish({ALARMS: store.read_parts(ALARMS)}, told.now())
+        store.finish({ALARMS: store.read_parts(ALARMS)}, {**told.now(), **plugins})
 
 
 def _alarms(case: Case, repetitions: range, judge: Judge, device: torch.device) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields
 from functools import cache
 from typing import Any, get_type_hints
@@ -32,6 +33,12 @@ SPECS: dict[str, Catalogue[Any]] = {
 
 Level = bool | int | float | str
 Levels = list[Level]
+
+
+def specs_of(cells: Iterable[Cell]) -> dict[Catalogue[Any], set[str]]:
+    """What `cells` name, by the catalogue that reads it."""
+    cells = list(cells)
+    return {catalogue: {getattr(cell, name) for cell in cells} for name, catalogue in SPECS.items()}
 
 
 def levels(name: str, given: Levels | Level, where: str) -> Levels:

@@ -25,7 +25,7 @@ from initbench.core.errors import UsageError, WorkError, complaint, require
 from initbench.datasets import DATASETS, Data
 from initbench.engine import device as devices
 from initbench.grid.at_once import computed
-from initbench.grid.factors import level_of
+from initbench.grid.factors import level_of, specs_of
 from initbench.grid.study import Study
 from initbench.grid.training_plan import plan_training, split_of
 from initbench.recipe import LOSSES
@@ -69,7 +69,8 @@ def landscape_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[
     require(not moving, "a landscape is of weights and biases alone: batch normalization has running moments besides")
     told = {name: value for name, value in study.as_toml().items() if name != "kind"} | view.model_dump()
     compute = partial(landscapes, study, view, data, devices.resolve(where["device"]))
-    return computed("landscape", told, where["device"], compute, {name: d.fingerprint for name, d in data.items()})
+    read = {name: d.fingerprint for name, d in data.items()}
+    return computed("landscape", told, where["device"], compute, specs_of(cells), read)
 
 
 def _asked(options: dict[str, Any]) -> tuple[Study, View]:

@@ -14,7 +14,7 @@ from initbench.activations import ACTIVATIONS
 from initbench.core.errors import UsageError, complaint, require
 from initbench.core.records import Network
 from initbench.datasets import DATASETS, Data
-from initbench.grid.at_once import computed
+from initbench.grid.at_once import Uses, computed
 from initbench.initializers import INITIALIZERS
 from initbench.theory import deep_linear
 
@@ -63,7 +63,8 @@ def curve_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[Path
         require(lr < most, f"lr {lr:g} is too large for depth {depth}: from {most:.3g} on, rounding grows")
     told = {**options, "init": INITIALIZERS.canonical(study.init), "dataset": DATASETS.canonical(study.dataset)}
     read = {told["dataset"]: data.fingerprint}
-    return computed("curve", told, where["device"], lambda count: _curves(study, task, starts, count), read)
+    uses: Uses = {INITIALIZERS: [told["init"]], DATASETS: read}
+    return computed("curve", told, where["device"], lambda count: _curves(study, task, starts, count), uses, read)
 
 
 def _task(data: Data) -> deep_linear.Task:
