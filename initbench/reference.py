@@ -28,6 +28,7 @@ from initbench.initializers import INITIALIZERS, Initializer
 from initbench.initializers.adaptation import of_training
 from initbench.initializers.bases import parameters
 from initbench.recipe import LOSSES, OPTIMIZERS, REGULARIZERS, SCHEDULES
+from initbench.recipe.optimizers import Optimizer
 from initbench.recipe.regularizers import Occasion
 from initbench.recipe.samples import Samples, Split, batch_length, steps_of
 
@@ -50,10 +51,11 @@ class LinearLayer(nn.Module):
 class MLP(nn.Module):
     """`cell.depth` hidden layers of `cell.width` units and a linear output: `batch features` -> `batch classes`.
 
-    `images` are those of the training split: what weights may adapt to.
+    `images` are those of the training split: what weights may adapt to, with `labels`.
     """
 
-    def __init__(self, cell: Cell, features: int, classes: int, images: Tensor | None = None) -> None:
+    def __init__(self, cell: Cell, features: int, classes: int, images: Tensor | None = None,
+                 labels: Tensor | None = None) -> None:  # fmt: skip
         super().__init__()
         self.cell = cell
         self.activation = ACTIVATIONS.make(cell.activation)
@@ -65,25 +67,39 @@ class MLP(nn.Module):
         layers = [LinearLayer(initializer, promise, cell.seed) for promise in promises]
         if initializer.adapt:
             drawn = [(layer.weight, layer.bias) for layer in layers]
-            for layer, factor in zip(layers, of_training(initializer.adapt, cell, drawn, images), strict=True):
+            found = of_training(initializer.adapt, cell, drawn, images, labels, LOSSES.make(cell.loss).of)
+            for layer, factor in zip(layers, found, strict=True):
                 layer.weight.data.mul_(factor)
         self.hidden, self.output = nn.ModuleList(layers[:-1]), layers[-1]
+        self.places = network.places[:-1]
+        starts = [initializer.branch.scale] * network.branches if initializer.branch else []
+        self.branch_scales = nn.ParameterList(torch.full((1,), start, dtype=torch.float64) for start in starts)
         self.norms = nn.ModuleList(
             nn.BatchNorm1d(cell.width) if cell.batch_norm else nn.Identity() for _ in self.hidden
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        h = x
-        for number, (linear, norm) in enumerate(zip(self.hidden, self.norms, strict=True)):
-            a = self.activation.function(norm(linear(h)))
-            if self.training:
-                a = a * self._noise("units", number, a.shape[0], a.shape[1], share=1.0)
-            if self.cell.residual and h.shape == a.shape:
-                if self.training:
-                    a = a * self._noise("branches", number, a.shape[0], 1, share=(number + 1) / self.cell.depth)
-                a = h + a
-            h = a
+        h = trunk = x
+        scales = iter(self.branch_scales)
+        for number, (linear, norm, place) in enumerate(zip(self.hidden, self.norms, self.places, strict=True)):
+            z = norm(linear(h))
+            if place == 2:
+                z = trunk + self._branch(number, z, scales)
+            h = self.activation.function(z)
+            if self.training and place < 2:
+                h = h * self._noise("units", number, h.shape[0], h.shape[1], share=1.0)
+            if place == self.cell.residual == 1:
+                h = trunk + self._branch(number, h, scales)
+            if place != 1 or self.cell.residual == 1:
+                trunk = h
         return self.output(h)
+
+    def _branch(self, number: int, branch: Tensor, scales: Iterator[nn.Parameter]) -> Tensor:
+        """A residual branch as it is added: times its scalar, if it has one, and what stochastic depth leaves of it."""
+        scaled = next(scales) * branch if self.branch_scales else branch
+        if not self.training:
+            return scaled
+        return scaled * self._noise("branches", number, branch.shape[0], 1, share=(number + 1) / self.cell.depth)
 
     def _noise(self, place: str, number: int, batch: int, units: int, share: float) -> Tensor:
         """What dropout, or stochastic depth, multiplies the signal of hidden layer `number` by."""
@@ -94,6 +110,24 @@ class MLP(nn.Module):
                 noise = torch.rand(batch, units, generator=drawn, dtype=torch.float32).to(total)
                 total = total * factor(noise, strength * share)
         return total
+
+
+def parameter_groups(model: MLP, optimizer: Optimizer) -> list[dict[str, Any]]:
+    """One group of all parameters; two a layer where the initializer has learning rates by layer."""
+    cell, initializer = model.cell, INITIALIZERS.make(model.cell.init)
+    if initializer.rates is None:
+        return [{"params": list(model.parameters()), **optimizer.settings(cell)}]
+    layers = (*model.hidden, model.output)
+    network = shape_of(cell, layers[0].weight.shape[1], len(model.output.weight))
+    rates = initializer.learning_rates(model.activation, network, optimizer.normalizes)
+    groups = []
+    for layer, norm, rate in zip(layers, (*model.norms, nn.Identity()), rates, strict=True):
+        vectors = [layer.bias, *norm.parameters()]
+        groups += [
+            {"params": [layer.weight], **optimizer.settings(cell, rate.weight)},
+            {"params": vectors, **optimizer.settings(cell, rate.bias)},
+        ]
+    return groups
 
 
 def training_loader(cell: Cell, train: Samples, epoch: int) -> DataLoader:
@@ -148,10 +182,10 @@ class _Run:
         self.cell, self.split, self.watch = cell, split, watch or (lambda step, model: None)
         images = split.train.images
         self.device = images.device
-        self.model = MLP(cell, images.shape[1], split.classes, images).to(images)
+        self.model = MLP(cell, images.shape[1], split.classes, images, split.train.labels).to(images)
         self.steps = steps_of(cell, len(split.train))
-        optimizer, self.schedule = OPTIMIZERS.make(cell.optimizer), SCHEDULES.make(cell.schedule)
-        self.optimizer = optimizer.over([{"params": list(self.model.parameters()), **optimizer.settings(cell)}])
+        self.recipe, self.schedule = OPTIMIZERS.make(cell.optimizer), SCHEDULES.make(cell.schedule)
+        self.optimizer = self.recipe.over(parameter_groups(self.model, self.recipe))
         self.scheduler = self.schedule.make(self.optimizer, self.steps)
         self.curves: list[dict[str, float]] = []
         self.best_loss, self.stale = math.inf, 0
@@ -195,7 +229,7 @@ class _Run:
         (loss + self.penalty()).backward()
         if self.cell.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.cell.clip_norm)
-        self.optimizer.step()
+        self.recipe.step(self.optimizer)
         if self.scheduler and not self.schedule.watches_validation:
             self.scheduler.step()
         return loss.item()

@@ -218,7 +218,7 @@ class TestCommand:
             (["--activation", "rellu"], "unknown activation 'rellu'; did you mean 'relu' or 'relu6'?"),
             (["--fan-in", 0], "fans must be at least 1, not 0 and 256"),
             (["--fan-in", 9, "--fan-out", 9], "the audit is for layers of 100 to 100,000,000 weights, not 81"),
-            (["--seeds", 0], "seeds must be at least 1, not 0"),
+            (["--seeds", 0], "seeds must be from 1 to 1,000,000, not 0"),
         ],
     )
     def test_a_wrong_request_is_one_line_and_exit_code_2(self, run, arguments, message):
@@ -227,5 +227,5 @@ class TestCommand:
 
 
 def test_python_callers_get_the_same_error():
-    with pytest.raises(UsageError, match="seeds must be at least 1"):
+    with pytest.raises(UsageError, match="seeds must be from 1 to"):
         audit(seeds=0)

@@ -55,11 +55,25 @@ def variants(cell, *changes):
     ]
 
 
+def scaled(cell):
+    """A stack of networks whose residual branches have trained scalars."""
+    inits = ["rezero", "skipinit(start=0.3)", *(["fixup"] if cell.residual == 2 else [])]
+    return [dataclasses.replace(cell, init=init) for init in inits]
+
+
 @pytest.mark.parametrize("optimizer", [entry.name for entry in OPTIMIZERS])
 def test_every_optimizer(optimizer):
     cell = dataclasses.replace(BASE, optimizer=optimizer, lr=0.01)
     check(*variants(cell, {"lr": 0.001}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"weight_decay": 0.1},
                     {"clip_norm": 0.1}, {"seed": 4, "data_seed": 3}))  # fmt: skip
+
+
+@pytest.mark.parametrize("residual", [True, 2])
+@pytest.mark.parametrize("optimizer", [entry.name for entry in OPTIMIZERS])
+def test_trained_scalars_on_branches(optimizer, residual):
+    cell = dataclasses.replace(BASE, depth=3, residual=residual, optimizer=optimizer, lr=0.01)
+    check(*scaled(cell), dataclasses.replace(cell, init="skipinit", momentum=0.9, weight_decay=0.1, clip_norm=0.1,
+                                             early_stopping=1))  # fmt: skip
 
 
 @pytest.mark.parametrize("activation", [entry.name for entry in ACTIVATIONS])
@@ -75,12 +89,13 @@ def test_every_schedule(schedule, optimizer):
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in REGULARIZERS])
-@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("residual", [False, True, 2])
 def test_every_regularizer(name, residual):
     strengths = [0.3] if REGULARIZERS.make(name).batches else [0.3, 0.01, 0.0]
-    cell = dataclasses.replace(BASE, residual=residual, regularizers=((name, strengths[0]),))
+    plain = dataclasses.replace(BASE, residual=residual, depth=3)
+    cell = dataclasses.replace(plain, regularizers=((name, strengths[0]),))
     check(*variants(cell, *({"regularizers": ((name, strength),)} for strength in strengths if strength)),
-          *([dataclasses.replace(BASE, residual=residual)] if 0.0 in strengths else []))  # fmt: skip
+          *([plain] if 0.0 in strengths else []))  # fmt: skip
 
 
 @pytest.mark.parametrize("batch_size", [16, 20])  # 20: a square of images, which looks alike turned over
@@ -89,9 +104,12 @@ def test_layers_as_wide_as_the_images_add_the_images(batch_size):
     check(*variants(cell, {"regularizers": (("stochastic_depth", 0.3),)}))
 
 
-def test_all_regularizers_together():
+@pytest.mark.parametrize("residual", [True, 2])
+def test_all_regularizers_together(residual):
     strengths = tuple((entry.name, 0.001 if entry.name in ("l1", "l2") else 0.2) for entry in REGULARIZERS)
-    check(*variants(dataclasses.replace(BASE, residual=True, regularizers=strengths, batch_norm=True)))
+    cell = dataclasses.replace(BASE, depth=3, residual=residual, regularizers=strengths, batch_norm=True)
+    check(*variants(cell))
+    check(*scaled(cell))
 
 
 @pytest.mark.parametrize("loss", [entry.name for entry in LOSSES])

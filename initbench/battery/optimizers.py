@@ -1,4 +1,4 @@
-"""Laws of optimizers: one steps a whole stack of networks as each alone, and reads the learning rate."""
+"""Laws of optimizers: networks of a stack move as each alone, by the learning rate that they are given."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from initbench.core.cell import Cell
 from initbench.datasets import DATASETS
 from initbench.engine.training.trainer import METRICS, train
 from initbench.recipe.optimizers import Optimizer
-from initbench.recipe.plain import require_elementwise
 from initbench.recipe.samples import split
 
 START = torch.linspace(-1, 1, 12, dtype=torch.float64).view(3, 4)
@@ -28,12 +27,6 @@ def stepped(optimizer: Optimizer, rate: float, start: Tensor = START) -> Tensor:
         parameter.grad = 2 * parameter.detach().clone()
         made.step()
     return parameter
-
-
-def elementwise(optimizer: Optimizer) -> str:
-    """Side by side as alone."""
-    require_elementwise("it", optimizer)
-    return "parameters side by side move as they do alone"
 
 
 def certain(optimizer: Optimizer) -> str:
@@ -70,11 +63,11 @@ def twin(optimizer: Optimizer) -> str:
         hold(outcome.status == alone["status"], f"in a stack it is {outcome.status}, alone {alone['status']}")
         worst = max([worst, *(abs(outcome.metrics[name] - alone[name]) for name in METRICS)])
     hold(worst <= AGREED, f"a stack's results are off by {worst:.2g} from those of networks trained alone")
-    return f"a stack and the plain loop agree to {max(worst, 1e-16):.0e}"
+    one_for_all = "element by element, one for a stack" if optimizer.elementwise else "one for each network"
+    return f"a stack and the plain loop agree to {max(worst, 1e-16):.0e}; {one_for_all}"
 
 
 LAWS = {
-    "element by element": elementwise,
     "no chance": certain,
     "finite": finite,
     "learning rate": rate,

@@ -95,7 +95,7 @@ def _promises(catalogue: Any, name: str) -> dict[str, str]:
     promised = [made.promise(Setting(layer, ACTIVATIONS.make("relu"))) for layer in layers]
     shown = [f"{p.variance:.6g} ({p.layer.fan_in} -> {p.layer.fan_out})" for p in promised]
     told = {"Var(w)": ", ".join(shown) + ", for relu where it asks for the activation"}
-    if made.adapt:
+    if made.adapt and made.looks:
         told["data"] = ("its weights adapt to the batch that is measured, in training to the first"
                         f" {IMAGES} images of the training split")  # fmt: skip
     return told

@@ -13,6 +13,7 @@ import difflib
 import inspect
 import keyword
 import math
+import reprlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -77,7 +78,8 @@ class Catalogue(Generic[T]):
         """
 
         def add(factory: Callable[..., T]) -> Callable[..., T]:
-            entry = Entry(name=name, factory=factory, aliases=aliases, origin=plugins.origin_of(factory), **about)
+            given = {"origin": plugins.origin_of(factory), **about}
+            entry = Entry(name=name, factory=factory, aliases=aliases, **given)
             before = self._entries.get(name)
             if before and before.origin and entry.origin and entry.origin.again(before.origin):
                 self._forget(before)
@@ -130,7 +132,7 @@ class Catalogue(Generic[T]):
 
     def make(self, spec: str) -> T:
         """The thing that `spec` names, carrying its canonical spec in its field ``spec``; one object for one spec."""
-        if spec in self._made:
+        if isinstance(spec, str) and spec in self._made:  # whatever else a study file may say is told by `_split`
             return self._made[spec]
         entry, arguments = self._parse(spec)
         canonical = self.canonical(spec)
@@ -187,8 +189,10 @@ def require_known(given: Iterable[str], known: Iterable[str], what: str = "key")
             raise UsageError(f"unknown {what} '{name}'{did_you_mean(name, known)}")
 
 
-def _split(spec: str, kind: str) -> tuple[str, list[Any], dict[str, Any]]:
+def _split(spec: Any, kind: str) -> tuple[str, list[Any], dict[str, Any]]:
     """``name(1, key=value)`` -> name, positional values, keyword values. Python's own parser reads it; nothing runs."""
+    if not isinstance(spec, str):
+        raise UsageError(f"{kind}: a name, or name(key=value, ...), not {reprlib.repr(spec)}")
     complaint = f"cannot read the {kind} '{_shortened(spec)}'; write name or name(key=value, ...)"
     if len(spec) > LONGEST_SPEC:
         raise UsageError(complaint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -23,8 +23,9 @@ class Cell:
     depth: Annotated[int, Ge(0), Le(10_000)] = 2
     """Hidden layers; 0 is a linear classifier."""
     width: Annotated[int, Ge(1), Le(10**6)] = 100
-    residual: bool = False
-    """Whether each layer from `width` to `width` adds to its input."""
+    residual: Literal[False, True, 2] = False
+    """Layers of a residual branch: none; one (each layer from `width` to `width` adds to its input, h + phi(W h + b));
+    or two, as blocks of ResNet and Fixup have it, after a first layer: phi(h + W' phi(W h + b) + b')."""
     batch_norm: bool = False
     """Whether pre-activations are normalized over the minibatch."""
     bias_variance: Strength = 0.0

@@ -21,6 +21,15 @@ class Layer:
     fan_in: int
     fan_out: int
 
+    def place_in_branch(self, length: int) -> int:
+        """Which layer of a residual branch of `length` layers it is, from 1; 0 if of none, or if there are none.
+
+        Each layer as wide as its input is a branch of one. Longer ones follow each other after the first layer.
+        """
+        if length > 1:
+            return (self.index - 2) % length + 1 if self.index > 1 else 0
+        return int(length == 1 and self.fan_in == self.fan_out)
+
 
 @dataclass(frozen=True)
 class Network:
@@ -30,6 +39,8 @@ class Network:
     bias_variance: float = 0.0
     output: bool = False
     """Whether the last layer is a linear output and no hidden one."""
+    residual: int = 0
+    """Layers of a residual branch; 0 where there are none."""
 
     @property
     def depth(self) -> int:
@@ -41,10 +52,22 @@ class Network:
         """The hidden layers, first to last."""
         return [Layer(i + 1, self.widths[i], self.widths[i + 1]) for i in range(self.depth)]
 
+    @cached_property
+    def places(self) -> list[int]:
+        """Of each layer, which one of a residual branch it is, from 1; 0 of others, such as the output."""
+        hidden = self.layers[: self.depth - self.output]
+        return [layer.place_in_branch(self.residual) for layer in hidden] + [0] * self.output
+
+    @property
+    def branches(self) -> int:
+        """The number of residual branches."""
+        return sum(place == self.residual > 0 for place in self.places)
+
 
 def shape_of(cell: Cell, features: int, classes: int) -> Network:
     """All layers of a cell's network, the output's too, which `depth` counts with them here."""
-    return Network((features, *[cell.width] * cell.depth, classes), cell.bias_variance, output=True)
+    widths = (features, *[cell.width] * cell.depth, classes)
+    return Network(widths, cell.bias_variance, output=True, residual=int(cell.residual))
 
 
 def parameter_count(network: Network) -> int:

@@ -25,6 +25,6 @@ def _adapted(member: Member, stack: Stack, draws: Sequence[LayerDraw], batch: Te
     weights = [draw.weight.double() * scale for draw, scale in zip(draws, member.weight_scales, strict=True)]
     units = draw_biases(member.bias_basis, stack.network, member.seed)
     biases = [unit.to(weights[0]) * scale for unit, scale in zip(units, member.bias_scales, strict=True)]
-    found = factors(member.adapt, Drawn(stack.activation, weights, biases), batch)
+    found = factors(member.adapt, Drawn(stack.activation, weights, biases, seed=member.seed), batch)
     scales = tuple(scale * factor for scale, factor in zip(member.weight_scales, found, strict=True))
     return replace(member, weight_scales=scales, adapt=None)

@@ -55,7 +55,7 @@ def draw(
     drawn = [parameters(initializer, promise, seed, exact) for promise in promises]
     weights, biases = zip(*([part.to(device).double() for part in layer] for layer in drawn), strict=True)
     if initializer.adapt:
-        scales = factors(initializer.adapt, Drawn(activation, weights, biases), batch)
+        scales = factors(initializer.adapt, Drawn(activation, weights, biases, seed=seed), batch)
         weights = tuple(weight * scale for weight, scale in zip(weights, scales, strict=True))
     return Mlp(activation, weights, biases)
 

@@ -7,6 +7,7 @@ from dataclasses import fields
 from functools import cache
 from typing import Any, get_type_hints
 
+import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from initbench.activations import ACTIVATIONS
@@ -89,6 +90,12 @@ def as_stored(factor: str, level: Any) -> Any:
 def level_of(cell: Cell, name: str) -> Any:
     """The cell's level of a factor, named by the study or not."""
     return cell.strength(name) if name in REGULARIZERS else getattr(cell, name)
+
+
+def in_one_type(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose `residual` is true, false and 2 with numbers there, as a column of a file has one type."""
+    mixed = "residual" in table and table["residual"].dtype == object
+    return table.astype({"residual": int}) if mixed else table
 
 
 def cell_of(chosen: dict[str, Any]) -> Cell:

@@ -25,9 +25,10 @@ from initbench.core.errors import UsageError, WorkError, complaint, require
 from initbench.datasets import DATASETS, Data
 from initbench.engine import device as devices
 from initbench.grid.at_once import computed
-from initbench.grid.factors import level_of, specs_of
+from initbench.grid.factors import in_one_type, level_of, specs_of
 from initbench.grid.study import Study
 from initbench.grid.training_plan import plan_training, split_of
+from initbench.initializers import INITIALIZERS
 from initbench.recipe import LOSSES
 from initbench.recipe.samples import Split, split, steps_of
 
@@ -67,6 +68,9 @@ def landscape_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[
         raise UsageError(next(iter(refused.values())))
     moving = any(cell.batch_norm for cell in cells)
     require(not moving, "a landscape is of weights and biases alone: batch normalization has running moments besides")
+    scaled = {INITIALIZERS.make(cell.init).branch is not None for cell in cells}
+    require(len(scaled) == 1, "a landscape is of one set of parameters: initializers that scale residual branches have"
+            " one of their own")  # fmt: skip
     told = {name: value for name, value in study.as_toml().items() if name != "kind"} | view.model_dump()
     compute = partial(landscapes, study, view, data, devices.resolve(where["device"]))
     read = {name: d.fingerprint for name, d in data.items()}
@@ -104,7 +108,8 @@ def landscapes(
         grids.append(_told_of(surface, shared, grid))
         curves += [_told_of(cell, study.factors, path) for cell, path in zip(cells, paths, strict=True)]
         progress(done, len(planes))
-    return {"landscapes": pd.concat(grids, ignore_index=True), "curves": pd.concat(curves, ignore_index=True)}
+    tables = {"landscapes": pd.concat(grids, ignore_index=True), "curves": pd.concat(curves, ignore_index=True)}
+    return {name: in_one_type(table) for name, table in tables.items()}
 
 
 def _told_of(cell: Cell, factors: Iterable[str], rows: pd.DataFrame) -> pd.DataFrame:

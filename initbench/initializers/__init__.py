@@ -11,6 +11,6 @@ from initbench.initializers.record import Basis, Initializer, Setting
 __all__ = ["INITIALIZERS", "Basis", "Initializer", "Setting"]
 
 # importing a family's file fills the catalogue, in the order of the tables
-for _family in ("constant", "independent", "variance_scaling", "orthogonal", "activation_aware", "modern",
-                "data_driven", "frameworks"):  # fmt: skip
+for _family in ("constant", "independent", "variance_scaling", "orthogonal", "convolutional", "activation_aware",
+                "modern", "residual", "parametrization", "data_driven", "external", "frameworks"):  # fmt: skip
     import_module(f"initbench.initializers.{_family}")

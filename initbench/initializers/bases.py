@@ -78,6 +78,23 @@ def _signs(layer: Layer) -> NDArray[np.int8]:
     return 1 - 2 * (np.bitwise_count(rows & columns) % 2).astype(np.int8)
 
 
+def _sinusoidal(layer: Layer, generator: Generator) -> Tensor:
+    units, inputs = np.arange(1, layer.fan_out + 1)[:, None], np.arange(layer.fan_in)
+    waves = np.sin(2 * np.pi * (units * inputs % layer.fan_in / layer.fan_in + units / layer.fan_out))
+    return torch.from_numpy(waves / math.sqrt(_square_of_waves(layer))).to(**DRAWN)
+
+
+def _square_of_waves(layer: Layer) -> float:
+    return (1 - _harmonic(layer, 2).real) / 2
+
+
+def _harmonic(layer: Layer, order: int) -> complex:
+    """The mean of exp(i·order·angle) over all waves: one sums up to 0 unless it is the same at each input."""
+    units = np.arange(1, layer.fan_out + 1)
+    constant = units[order * units % layer.fan_in == 0]
+    return complex(np.exp(2j * np.pi * order * constant / layer.fan_out).sum() / layer.fan_out)
+
+
 def sparse(sparsity: float) -> Basis:
     """Normal entries, of which each column (the weights that leave one input) has a fixed share set to 0."""
 
@@ -128,6 +145,12 @@ ONES = Basis("ones", _ones, mean=lambda _: 1.0, coupling="shared")
 MINUS_ONES = Basis("minus ones", lambda *place: -_ones(*place), mean=lambda _: -1.0, coupling="shared")
 EYE = Basis("eye", _eye, mean=_eye_mean, coupling="diagonal")
 ZERO = Basis("zero", _zero, mean=_zero_mean, coupling=_zero_coupling)
+SINUSOIDAL = Basis(
+    "sinusoidal",
+    _sinusoidal,
+    mean=lambda layer: _harmonic(layer, 1).imag / math.sqrt(_square_of_waves(layer)),
+    coupling="structured",
+)
 
 BY_DISTRIBUTION = {"normal": NORMAL, "uniform": UNIFORM, "truncated_normal": TRUNCATED_NORMAL}
 """The words that `variance_scaling` accepts."""

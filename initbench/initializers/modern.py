@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from initbench.core.errors import require
-from initbench.initializers.bases import NORMAL, ORTHOGONAL, UNIFORM, ZERO, noisy_identity_square
+from initbench.initializers.bases import NORMAL, ORTHOGONAL, SINUSOIDAL, UNIFORM, ZERO, noisy_identity_square
 from initbench.initializers.bases import noisy_identity as noisy_identity_basis
 from initbench.initializers.catalogue import register
 from initbench.initializers.record import Initializer, Setting
@@ -55,6 +55,20 @@ def zero_init() -> Initializer:
         return 1 / setting.fan_in
 
     return Initializer(ZERO, mean_square)
+
+
+@register("sinusoidal", formula="w_ij = a sin(2π i j/fan_in + 2π i/fan_out), units i from 1 and inputs j from 0, a so"
+          " that Var(w) = 2/(fan_in + fan_out)",
+          source="Fernández-Hernández et al. 2025 (arXiv:2505.12909); inputs counted as in the authors' code",
+          summary="To train without randomness, and without a law. On square layers half of the units are the others'"
+          " negatives, and one or two are 0.")  # fmt: skip
+def sinusoidal() -> Initializer:
+    def mean_square(setting: Setting) -> float:
+        fans = setting.fan_in, setting.fan_out
+        require(max(fans) > 2, f"sinusoidal: all waves of a layer of {fans[0]} inputs and {fans[1]} units are 0")
+        return 2 / sum(fans) / (1 - SINUSOIDAL.mean(setting.layer) ** 2)
+
+    return Initializer(SINUSOIDAL, mean_square)
 
 
 @register("noisy_identity", formula="w = identity·I + noise·N(0, 1/fan_in): E[w²] = identity²/max(fan_in, fan_out) +"

@@ -6,10 +6,11 @@ one draw (common random numbers), and the promise is one number that sampler, th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Generator, Tensor
 
 from initbench.activations import Activation
@@ -17,6 +18,7 @@ from initbench.core.errors import require
 from initbench.core.randomness import generator
 from initbench.core.records import Layer, Network, Promise
 from initbench.initializers.adaptation import Adapt
+from initbench.initializers.rates import Rates
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,11 @@ class Basis:
     stream: str = ""
     """Whose random numbers it is made from, if not its own: two bases of one stream are compared draw by draw."""
 
-    def weights(self, layer: Layer, seed: int) -> Tensor:
-        """The unit draw of this layer for `seed`: the same for everyone who asks."""
+    def weights(self, layer: Layer, seed: int, groups: int = 1) -> Tensor:
+        """The unit draw of this layer for `seed`: the same for everyone who asks; of each of `groups`, one by one."""
         place = layer.index, layer.fan_out, layer.fan_in
-        return self.draw(layer, generator(seed, "weight", *place, self.stream or self.name))
+        source = generator(seed, "weight", *place, self.stream or self.name)
+        return torch.cat([self.draw(layer, source) for _ in range(groups)])
 
     def biases(self, layer: Layer, seed: int) -> Tensor:
         """The unit draw of this layer's biases for `seed`, `fan_out`."""
@@ -59,6 +62,12 @@ class Setting:
     """E[x²] of the network's input."""
     output: bool = False
     """Whether the layer is the linear output of the network."""
+    branches: int = 0
+    """How many residual branches the network has."""
+    branch_layers: int = 0
+    """Layers of each of them."""
+    place_in_branch: int = 0
+    """Which of these the layer is, from 1; 0 if it is in no branch."""
 
     @property
     def first(self) -> bool:
@@ -82,19 +91,38 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Branch:
+    """A trained scalar on each residual branch, which only networks that have branches can have."""
+
+    scale: float
+    """What it starts at."""
+    layers: int = 1
+    """The fewest layers that a branch needs to have."""
+
+
+@dataclass(frozen=True)
 class Initializer:
     """A basis and a scale."""
 
     basis: Basis
     mean_square: Callable[[Setting], float]
     """E[w²]: the promised variance, for every basis with mean 0. Of a layer's place it asks only if it is the first
-    or the output."""
+    or the output, and which one of a branch."""
     bias_basis: Basis | None = None
     """What its biases are drawn from; None where it leaves them to the network's own bias variance (Gaussian)."""
     bias_mean_square: Callable[[Setting], float] | None = None
     """Its biases' variance, where it sets one."""
     adapt: Adapt | None = None
     """What it makes of a network so drawn, given data; its promise is then of the weights after that."""
+    looks: bool = True
+    """Whether `adapt` looks at that data."""
+    rates: Callable[[Setting, bool], Rates] | None = None
+    """Factors on the learning rate, by layer and by whether the optimizer divides by the gradient's size, as Adam does;
+    None where one learning rate is that of all layers."""
+    branch: Branch | None = None
+    """What it multiplies residual branches by; None: by nothing."""
+    central: bool = False
+    """Whether a convolution's kernel is 0 but at its centre, which is then what a layer of its channels would be."""
     spec: str = ""
 
     def promise(self, setting: Setting) -> Promise:
@@ -113,20 +141,40 @@ class Initializer:
         )
 
     def alone(self, setting: Setting) -> Promise:
-        """The same of a layer that is drawn without its network. Raises `UsageError` where weights adapt to data."""
+        """The same of a layer that is drawn without its network.
+
+        Raises `UsageError` where weights adapt to data, or are one half of it, beside a scalar on residual branches.
+        """
         require(self.adapt is None, f"{self.spec} adapts its weights to data, which a layer alone has none of")
+        require(self.branch is None, f"{self.spec} is for residual branches, of which a layer alone tells nothing")
         return self.promise(setting)
 
     def promises(self, activation: Activation, network: Network, input_square: float = 1.0) -> list[Promise]:
         """What it promises of each layer of `network`, first to last, for inputs of this mean square."""
         known: dict[tuple[Any, ...], dict[str, Any]] = {}  # most layers have the fans of the one before
-        square = sum(layer.fan_in == layer.fan_out for layer in network.layers)
         promises = []
-        for layer in network.layers:
-            output = network.output and layer.index == network.depth
-            setting = Setting(layer, activation, network.bias_variance, square, input_square, output)
-            place = layer.fan_in, layer.fan_out, setting.first, output
+        for setting in settings(activation, network, input_square):
+            place = setting.fan_in, setting.fan_out, setting.first, setting.output, setting.place_in_branch
             if place not in known:
                 known[place] = vars(self.promise(setting))
-            promises.append(Promise(**{**known[place], "layer": layer}))
+            promises.append(Promise(**{**known[place], "layer": setting.layer}))
         return promises
+
+    def learning_rates(self, activation: Activation, network: Network, normalizes: bool | None) -> list[Rates]:
+        """The factors of each layer of `network`, for an optimizer that divides by the gradient's size or does not.
+
+        Raises `UsageError` where it has `rates`, and none for an optimizer that is like neither (None).
+        """
+        if self.rates is None:
+            return [Rates()] * network.depth
+        require(normalizes is not None, f"{self.spec} has learning rates for optimizers like SGD or Adam, and no other")
+        return [self.rates(setting, bool(normalizes)) for setting in settings(activation, network)]
+
+
+def settings(activation: Activation, network: Network, input_square: float = 1.0) -> Iterator[Setting]:
+    """What is known of each layer of `network`, first to last, for inputs of this mean square."""
+    square = sum(layer.fan_in == layer.fan_out for layer in network.layers)
+    branches = network.branches, network.residual
+    for layer, branch in zip(network.layers, network.places, strict=True):
+        output = network.output and layer.index == network.depth
+        yield Setting(layer, activation, network.bias_variance, square, input_square, output, *branches, branch)

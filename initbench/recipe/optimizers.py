@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 
 from initbench.core.catalogue import Catalogue
 from initbench.core.cell import Cell
-from initbench.core.errors import require
+from initbench.core.errors import UsageError, WorkError, require
+from initbench.core.plugins import blamed
+from initbench.recipe.stepping import is_elementwise, power_of_gradient
+
+LIKE = 0.1
+"""How far a step may be from following the gradient's size as SGD's does, or not at all: eps is felt."""
 
 
 @dataclass(frozen=True)
 class Optimizer:
     """An optimizer of torch.optim.
 
-    All of them work element by element, so that one steps a whole stack of networks: each network, or run of networks
-    with equal settings, is a parameter group.
+    One that works element by element steps a whole stack of networks: each network, or run of networks with equal
+    settings, is a parameter group. Of another each network has one of its own.
     """
 
     make: Callable[..., torch.optim.Optimizer]
@@ -32,13 +38,30 @@ class Optimizer:
     """Whether torch offers it as one pass over memory, on CPU and CUDA."""
     spec: str = ""
 
-    def settings(self, cell: Cell) -> dict[str, Any]:
-        """What a parameter group of `cell` holds. Nesterov's step needs a momentum; without one it is plain.
+    @cached_property
+    def elementwise(self) -> bool:
+        """Whether it works element by element, as found by trying it."""
+        with blamed(f"optimizer '{self.spec}'", self.make):
+            return is_elementwise(self.over)
 
-        Raises `UsageError` for a weight decay that it does not have.
+    @cached_property
+    def normalizes(self) -> bool | None:
+        """Whether it divides by the gradient's size, as Adam does, or steps in proportion to it, as SGD does.
+
+        Found by trying it; None where it is like neither, or does not work element by element.
+        """
+        power = power_of_gradient(self.over) if self.elementwise else math.nan
+        return next((is_so for is_so, of in ((True, 0), (False, 1)) if abs(power - of) < LIKE), None)
+
+    def settings(self, cell: Cell, rate: float = 1.0) -> dict[str, Any]:
+        """What a parameter group of `cell` holds, `rate` times as fast as its learning rate says.
+
+        The weight decay is divided by `rate`, as in the authors' mup.optim: lr·weight_decay, the share that decoupled
+        decay takes of the weights, is the same in all groups. Nesterov's step needs a momentum; without one it is
+        plain. Raises `UsageError` for a weight decay that it does not have.
         """
         require(self.decays or not cell.weight_decay, f"optimizer '{cell.optimizer}' has no weight decay; leave it 0")
-        told = {"lr": cell.lr, "weight_decay": cell.weight_decay}
+        told = {"lr": cell.lr * rate, "weight_decay": cell.weight_decay / rate}
         if "momentum" in self.reads:
             told["momentum"] = cell.momentum
         if "nesterov" in self.reads:
@@ -48,6 +71,14 @@ class Optimizer:
     def over(self, groups: Iterable[dict[str, Any]], fast: bool = False) -> torch.optim.Optimizer:
         """The torch optimizer of these parameter groups; `fast` takes torch's fused form where there is one."""
         return self.make(list(groups), **({"fused": True} if fast and self.fused else {}))
+
+    def step(self, made: torch.optim.Optimizer) -> None:
+        """One update by what `over` gave. Raises `WorkError`, of one line, where it fails."""
+        try:
+            with blamed(f"optimizer '{self.spec}'", type(made).step):
+                made.step()
+        except UsageError as error:  # known no sooner than at work
+            raise WorkError(str(error)) from None
 
 
 OPTIMIZERS: Catalogue[Optimizer] = Catalogue("optimizer", "initbench.optimizers")

@@ -6,18 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, overload
 
 import torch
-from torch import Tensor
 
 from initbench.core import plain
 from initbench.core.errors import require
 from initbench.core.plugins import blamed, defined_at
 from initbench.recipe.optimizers import OPTIMIZERS, Optimizer
+from initbench.recipe.stepping import stepped_alone
 
 Class = Any
 OF_CELLS = ("lr", "weight_decay", "momentum", "nesterov")
 """What a cell says of its optimizer; other parameters are the spec's."""
-STEPS = 3
-TOLERANCE = 1e-9
 
 
 @overload
@@ -39,8 +37,8 @@ def optimizer(
     """Decorate a subclass of `torch.optim.Optimizer`, or a factory of `Optimizer`: it joins the catalogue.
 
     The class reads of lr, weight_decay, momentum and nesterov those that its constructor has; its other parameters are
-    the spec's. It has to work element by element, since one steps a whole stack of networks. Raises `UsageError` for a
-    name that is taken, and when it is asked for and does not.
+    the spec's. One that works element by element steps a whole stack of networks, which is faster; of any other each
+    network has its own. Raises `UsageError` for a name that is taken, and when it is asked for and cannot step.
     """
     about = {"aliases": aliases, "formula": formula, "summary": summary, "source": source}
 
@@ -67,25 +65,6 @@ def _build(name: str, of: Any, arguments: Mapping[str, Any]) -> Optimizer:
             return of(groups, lr=groups[0]["lr"], **arguments)
 
     made = Optimizer(make, read - {"lr", "weight_decay"}, decays="weight_decay" in read)
-    require_elementwise(what, made)
+    with blamed(called, of.step):
+        stepped_alone(made.over)
     return made
-
-
-def require_elementwise(what: str, optimizer: Optimizer) -> None:
-    """Raises `UsageError` unless parameters stepped side by side end where they do alone."""
-    start = torch.linspace(-1.0, 1.0, 24, dtype=torch.float64).view(2, 3, 4)
-    together = _stepped(optimizer, start)
-    alone = torch.stack([_stepped(optimizer, part) for part in start])
-    require(
-        torch.allclose(together, alone, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True),
-        f"{what} does not work element by element: networks side by side in a stack would change each other's steps",
-    )
-
-
-def _stepped(optimizer: Optimizer, start: Tensor) -> Tensor:
-    parameter = start.clone()
-    made = optimizer.over([{"params": [parameter], "lr": 0.1, "weight_decay": 0.0}])
-    for step in range(1, STEPS + 1):
-        parameter.grad = torch.sin(step * parameter + 2) * start
-        made.step()
-    return parameter

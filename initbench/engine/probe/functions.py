@@ -65,6 +65,8 @@ class Call:
             return {}
         weight, fans = self.weights[0], fans_of(self.form, self.weights[0])
         found = {"terms": self.form.terms(self, weight)} if self.form.role in ("weights", "lookup") else {}
+        if self.form.has_kernel:
+            found["groups"] = self.operands.get("groups", 1)
         return found if fans is None else found | {"fan_in": fans[0], "fan_out": fans[1]}
 
     @property
@@ -118,6 +120,11 @@ class Form:
     """Whether the weight's first axis is the inputs', and not the units'."""
     note: str = ""
 
+    @property
+    def has_kernel(self) -> bool:
+        """Whether its weights stand at places of a kernel, behind two axes of channels."""
+        return "groups" in self.names
+
     def read(self, args: tuple[Any, ...], kwargs: dict[str, Any], parameters: Collection[int]) -> Call | None:
         """This call, or None where no weight of the network's has a part in it.
 
@@ -144,17 +151,17 @@ def _dense(call: Call) -> float:
 
 
 def _convolution(call: Call) -> float:
-    """E[w²] times the sum of x² over the places that each output sees, whatever the padding; plus E[b²]."""
+    """The sum of E[w²] x² over the kernel's places that each output sees, whatever the padding; plus E[b²]."""
     (weight,), given = call.weights, dict(call.operands)
     x = given.pop("input").detach()
     spatial = weight.dim() - 2
     axis = x.dim() - spatial - 1  # there may be no batch
     loudness = torch.linalg.vector_norm(x, dim=axis, keepdim=True).double().square()
-    ones = torch.ones(1, 1, *weight.shape[2:], dtype=torch.float64, device=x.device)
+    squares = weight.detach().double().square().mean(dim=(0, 1), keepdim=True)
     function = getattr(F, f"conv{'_transpose' * (call.form.terms is _terms_transposed)}{spatial}d")
     alone = {key: value for key, value in given.items() if key not in ("weight", "bias", "groups")}
-    seen = float(function(loudness, ones, **alone).mean()) / given.get("groups", 1)
-    return square(weight) * seen + _squares(call.biases, 0.0)
+    seen = float(function(loudness, squares, **alone).mean()) / given.get("groups", 1)
+    return seen + _squares(call.biases, 0.0)
 
 
 def _terms_transposed(call: Call, weight: Tensor) -> float:

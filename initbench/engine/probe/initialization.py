@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -66,25 +67,33 @@ def by_initializer(
                 continue
             done.add(id(weight))
             place = Layer(len(done), fans[0], fans[1])
-            _draw(initializer, Setting(place, activation), row, weight, _biases(module, name), seed)
+            _draw(initializer, place, activation, row, weight, _biases(module, name), seed)
     return [f"left as found: {', '.join(dict.fromkeys(kept))}"] if kept else []
 
 
 @torch.no_grad()
 def _draw(
-    initializer: Initializer, setting: Setting, row: Row, weight: nn.Parameter, biases: list[nn.Parameter], seed: int
-) -> None:
-    """The promise is of torch's fans, the draw of the weight as a matrix with a row for each of its units."""
+    initializer: Initializer, place: Layer, activation: Activation, row: Row, weight: nn.Parameter,
+    biases: list[nn.Parameter], seed: int,
+) -> None:  # fmt: skip
+    """The promise is of torch's fans, the draw of the weight as a matrix with a row for each of its units.
+
+    What has weights at a kernel's centre alone is promised and drawn as the matrix of each group's channels there.
+    """
+    drawn, groups = weight.t() if row.form.inputs_first else weight.detach(), 1
+    if initializer.central and row.form.has_kernel:
+        centre: tuple[Any, ...] = (..., *(size // 2 for size in drawn.shape[2:]))
+        drawn, groups = drawn.zero_()[centre], row.known["groups"]
+        place = Layer(place.index, drawn.shape[1], len(drawn) // groups)
     try:
-        promise = initializer.alone(setting)
+        promise = initializer.alone(Setting(place, activation))
     except UsageError as refused:
         raise UsageError(f"{row.known['module']}: {refused}") from None
-    drawn = weight.t() if row.form.inputs_first else weight
-    place = Layer(setting.layer.index, drawn[0].numel(), len(drawn))
-    unit = initializer.basis.weights(place, seed)
+    matrix = Layer(place.index, drawn[0].numel(), len(drawn) // groups)
+    unit = initializer.basis.weights(matrix, seed, groups)
     drawn.copy_((unit * (promise.variance + promise.mean**2) ** 0.5).view_as(drawn))
     for bias in biases:
-        basis, column = initializer.bias_basis or NORMAL, Layer(place.index, place.fan_in, len(bias))
+        basis, column = initializer.bias_basis or NORMAL, Layer(matrix.index, matrix.fan_in, len(bias))
         bias.copy_(basis.biases(column, seed) * promise.bias_variance**0.5 if promise.bias_variance else 0 * bias)
 
 

@@ -6,7 +6,7 @@ order, which makes them a quarter faster.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -24,9 +24,10 @@ from initbench.engine.tuning import UNTUNED, Tuning
 from initbench.initializers import INITIALIZERS, Basis
 from initbench.initializers.adaptation import of_training
 from initbench.initializers.bases import UnitDraw, parameters
+from initbench.recipe import LOSSES
 
 Observer = Callable[[Tensor], None]
-"""Called with the pre-activations of each hidden layer, `models units batch`."""
+"""Called with what each hidden layer's activation is given, `models units batch`."""
 
 
 @dataclass
@@ -56,15 +57,20 @@ class Normalization:
 class StackedMLP:
     """`models` networks that differ in their parameters alone: activation, shape, residual and batch_norm are shared.
 
-    Hidden layer l: z = W h + b, normalized if batch_norm; a = phi(z); h = a, or h + a where residual and the widths are
-    equal. Output: W h + b.
+    Hidden layer l: z = W h + b, normalized if batch_norm; h = phi(z). Output: W h + b.
+
+    Residual branches of one layer: h + s·phi(z) where widths are equal. Branches of two layers: phi(h + s·z), z the
+    second layer's and h what the first was given (He et al. 2016, fig. 2; Zhang et al. 2019, fig. 1). s is 1, or a
+    trained scalar of each branch, which multiplies the second bias, too. Dropout is on the first layer's units there.
     """
 
     def __init__(self, cells: Sequence[Cell], features: int, classes: int, device: torch.device, dtype: torch.dtype,
-                 tuning: Tuning = UNTUNED, images: Tensor | None = None):  # fmt: skip
-        """`images` are those of the training split, `images features`: what weights may adapt to."""
+                 tuning: Tuning = UNTUNED, images: Tensor | None = None, labels: Tensor | None = None):  # fmt: skip
+        """`images` are those of the training split, `images features`: what weights may adapt to, with `labels`."""
         first = cells[0]
-        self.residual = first.residual
+        shape = shape_of(first, features, classes)
+        self.residual = shape.residual
+        self._places = shape.places
         self.activation = ACTIVATIONS.make(first.activation)
         self.weights: list[Tensor] = []
         """Of each layer, `models fan_out fan_in`."""
@@ -72,11 +78,13 @@ class StackedMLP:
         """Of each layer, `models fan_out`."""
         self.normalizations: list[Normalization] = []
         remembered = cache(Basis.weights)  # networks that differ by scale or learning rate share a draw
-        drawn = [_drawn(cell, shape_of(cell, features, classes), remembered, images) for cell in cells]
+        drawn = [_drawn(cell, shape_of(cell, features, classes), remembered, images, labels) for cell in cells]
         for layer in zip(*drawn, strict=True):
             weight, bias = (torch.stack(parts).to(device, dtype) for parts in zip(*layer, strict=True))
             self.weights.append(weight.requires_grad_())
             self.biases.append(bias.requires_grad_())
+        self.branch_scales = _branch_scales(cells, shape.branches, self.weights[0])
+        """Of each residual branch, `models 1`; none where they are not scaled."""
         self._memory = torch.empty_like(self.weights[0])
         self._training = routine(tuning.forward, tuning.gradient, self._memory)
         self._evaluation = routine(tuning.evaluation, tuning.gradient, self._memory)
@@ -95,7 +103,7 @@ class StackedMLP:
     def parameters(self) -> list[Tensor]:
         """What is trained, `models ...` each."""
         scales = [tensor for norm in self.normalizations for tensor in (norm.scale, norm.shift)]
-        return [*self.weights, *self.biases, *scales]
+        return [*self.weights, *self.biases, *scales, *self.branch_scales]
 
     @property
     def state(self) -> list[Tensor]:
@@ -104,23 +112,33 @@ class StackedMLP:
 
     def __call__(self, images: Tensor, noise: Noise | None = None, observe: Observer | None = None) -> Tensor:
         """Outputs `models classes batch` for `batch features`; `noise` is None in evaluation."""
-        h = images
+        h, trunk = images, images.mT  # images are the other way round
+        scales = iter(self.branch_scales)
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             z = self._linear(h, weight, bias, training=noise is not None)
             if number == len(self.weights) - 1:
                 return z
             if self.normalizations:
                 z = self.normalizations[number](z, training=noise is not None)
+            place = self._places[number]
+            if place == 2:
+                z = trunk + self._branch(number, z, noise, scales)
             if observe:
                 observe(z)
-            a = self.activation.function(z)
-            if noise:
-                a = noise.on_units(number, a)
-            if self.residual and weight.shape[1] == weight.shape[2]:
-                before = h.mT if number == 0 else h  # images are the other way round
-                a = before + (noise.on_branch(number, a) if noise else a)
-            h = a
+            h = self.activation.function(z)
+            if noise and place < 2:
+                h = noise.on_units(number, h)
+            if place == self.residual == 1:
+                h = trunk + self._branch(number, h, noise, scales)
+            if place != 1 or self.residual == 1:
+                trunk = h
         raise AssertionError("a network has an output layer")
+
+    def _branch(self, number: int, branch: Tensor, noise: Noise | None, scales: Iterator[Tensor]) -> Tensor:
+        """A residual branch `models units batch` as it is added, at hidden layer `number`."""
+        if self.branch_scales:
+            branch = next(scales)[:, :, None] * branch
+        return noise.on_branch(number, branch) if noise else branch
 
 
 class _SharedInput(torch.autograd.Function):
@@ -143,12 +161,23 @@ class _SharedInput(torch.autograd.Function):
         return ctx.memory, gradient.sum(dim=2), None, None, None
 
 
-def _drawn(cell: Cell, network: Network, unit_draw: UnitDraw, images: Tensor | None) -> list[tuple[Tensor, Tensor]]:
+def _branch_scales(cells: Sequence[Cell], branches: int, like: Tensor) -> list[Tensor]:
+    """Trained scalars at their start, a branch a tensor `models 1`. Raises `ValueError` where only some have them."""
+    found = [branch.scale for cell in cells if (branch := INITIALIZERS.make(cell.init).branch)]
+    if found and len(found) < len(cells):
+        raise ValueError("a stack's cells must all have trained scalars on residual branches, or none")
+    starts = like.new_tensor(found)[:, None]
+    return [starts.clone().requires_grad_() for _ in range(branches if found else 0)]
+
+
+def _drawn(
+    cell: Cell, network: Network, unit_draw: UnitDraw, images: Tensor | None, labels: Tensor | None
+) -> list[tuple[Tensor, Tensor]]:
     """Weights and biases of all layers. The output layer is initialized as if the activation followed it, too."""
     initializer = INITIALIZERS.make(cell.init)
     promises = initializer.promises(ACTIVATIONS.make(cell.activation), network)
     drawn = [parameters(initializer, promise, cell.seed, unit_draw) for promise in promises]
     if initializer.adapt:
-        factors = of_training(initializer.adapt, cell, drawn, images)
+        factors = of_training(initializer.adapt, cell, drawn, images, labels, LOSSES.make(cell.loss).of)
         return [(weight * factor, bias) for (weight, bias), factor in zip(drawn, factors, strict=True)]
     return drawn

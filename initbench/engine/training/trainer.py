@@ -65,9 +65,9 @@ class Trainer:
                 raise ValueError(f"a stack's cells must agree in all but {', '.join(sorted(OWN))}: {cell}")
         self._steps = steps_of(self._first, len(images))
         self._network = StackedMLP(cells, images.shape[1], split.classes, images.device, images.dtype, tuning,
-                                   images)  # fmt: skip
+                                   images, split.train.labels)  # fmt: skip
         self._parameters = self._network.parameters
-        self._updates = Updates(cells, self._parameters, self._steps)
+        self._updates = Updates(cells, self._network, self._steps)
         self._noise = Noise(cells, images.device, images.dtype)
         self._loss = LOSSES.make(self._first.loss)
         self._profile = profile or Untimed(images.device)

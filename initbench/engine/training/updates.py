@@ -3,55 +3,77 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from initbench.activations import ACTIVATIONS
 from initbench.core.cell import Cell
+from initbench.core.records import shape_of
+from initbench.engine.training.network import StackedMLP
+from initbench.initializers import INITIALIZERS
 from initbench.recipe import OPTIMIZERS, SCHEDULES
+from initbench.recipe.optimizers import Optimizer
+
+Group = tuple[dict[str, Any], list[int]]
+"""Settings, and the parameters that have them by number."""
+Place = slice | int
+"""Models that stand beside each other; or one, whose parameters have no models axis."""
 
 
 class Updates:
     """Optimizer, schedule and clipping of a stack.
 
-    `parameters` are `models ...`; networks with equal settings should stand beside each other. Where the schedule
-    watches the validation loss, each network has an optimizer of its own, because their learning rates part.
+    Networks with equal settings should stand beside each other. Where the schedule watches the validation loss, each
+    network has an optimizer of its own, because their learning rates part; where the optimizer does not work element by
+    element, because it may look at all that it is given.
     """
 
-    def __init__(self, cells: Sequence[Cell], parameters: Sequence[Tensor], steps: int) -> None:
-        optimizer, schedule = OPTIMIZERS.make(cells[0].optimizer), SCHEDULES.make(cells[0].schedule)
+    def __init__(self, cells: Sequence[Cell], network: StackedMLP, steps: int) -> None:
+        self._optimizer, schedule = OPTIMIZERS.make(cells[0].optimizer), SCHEDULES.make(cells[0].schedule)
         self.watches_validation = schedule.watches_validation
-        self._slices: list[tuple[Tensor, int, slice]] = []
+        self._slices: list[tuple[Tensor, int, Place]] = []
         """A part of a parameter, that parameter's number, and the models of the part."""
-        groups = [
-            {**settings, "params": self._sliced(parameters, where)}
-            for settings, where in _runs(cells, optimizer.settings, apart=self.watches_validation)
+        parameters = network.parameters
+        apart = self.watches_validation or not self._optimizer.elementwise
+        runs = [
+            [{**settings, "params": self._sliced(parameters, numbers, where)} for settings, numbers in groups]
+            for groups, where in self._runs([_groups(cell, network, self._optimizer) for cell in cells], apart)
         ]
-        together = [[group] for group in groups] if self.watches_validation else [groups]
-        self._optimizers = [optimizer.over(part, fast=True) for part in together]
-        self._schedules = [made for each in self._optimizers if (made := schedule.make(each, steps)) is not None]
+        together = runs if apart else [[group for run in runs for group in run]]
+        self._made = [self._optimizer.over(part, fast=True) for part in together]
+        self._schedules = [made for each in self._made if (made := schedule.make(each, steps)) is not None]
         self._clip = _column([cell.clip_norm for cell in cells], parameters[0])
         self._clips = any(cell.clip_norm for cell in cells)
 
-    def _sliced(self, parameters: Sequence[Tensor], where: slice) -> list[Tensor]:
-        """These models' parts of all parameters; they share memory with the whole."""
-        parts = [parameter.detach()[where] for parameter in parameters]
-        self._slices += [(part, number, where) for number, part in enumerate(parts)]
-        return parts
+    def _runs(self, groups: Sequence[list[Group]], apart: bool) -> Iterator[tuple[list[Group], Place]]:
+        """Runs of neighbours with equal groups, and where they stand; each network its own run if `apart`."""
+        start = 0
+        for _, run in itertools.groupby(enumerate(groups), key=lambda item: item[0] if apart else item[1]):
+            members = list(run)
+            where = slice(start, start + len(members))
+            yield members[0][1], where if self._optimizer.elementwise else start
+            start += len(members)
+
+    def _sliced(self, parameters: Sequence[Tensor], numbers: Sequence[int], where: Place) -> list[Tensor]:
+        """These models' parts of the parameters; they share memory with the whole."""
+        parts = [(parameters[number].detach()[where], number, where) for number in numbers]
+        self._slices += parts
+        return [part for part, _, _ in parts]
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
-        """One update of all models, by gradients `models ...`."""
+        """One update of all models, by gradients `models ...`. Raises `WorkError` where the optimizer fails."""
         if self._clips:
             gradients = clipped(gradients, self._clip)
         # torch's fused steps read memory in order, whatever the strides say
         whole = [gradient.contiguous() for gradient in gradients]
         for part, number, where in self._slices:
             part.grad = whole[number][where]
-        for optimizer in self._optimizers:
-            optimizer.step()
+        for made in self._made:
+            self._optimizer.step(made)
         if not self.watches_validation:
             for schedule in self._schedules:
                 schedule.step()
@@ -70,17 +92,28 @@ def clipped(gradients: Sequence[Tensor], largest: Tensor) -> list[Tensor]:
     return [g * factor.view(-1, *[1] * (g.dim() - 1)) for g in gradients]
 
 
-def _runs(
-    cells: Sequence[Cell], settings: Callable[[Cell], dict[str, Any]], apart: bool
-) -> list[tuple[dict[str, Any], slice]]:
-    """Runs of neighbours with equal settings, and where they stand; each network its own run if `apart`."""
-    found, start = [], 0
-    keyed = enumerate(cells)
-    for _, run in itertools.groupby(keyed, key=lambda item: item[0] if apart else settings(item[1])):
-        members = list(run)
-        found.append((settings(members[0][1]), slice(start, start + len(members))))
-        start += len(members)
-    return found
+def _groups(cell: Cell, network: StackedMLP, optimizer: Optimizer) -> list[Group]:
+    """The parameter groups of one network: all parameters, or those of each learning rate."""
+    rates = _rates(cell, network, optimizer)
+    return [
+        (optimizer.settings(cell, rate), [number for number, own in enumerate(rates) if own == rate])
+        for rate in dict.fromkeys(rates)
+    ]
+
+
+def _rates(cell: Cell, network: StackedMLP, optimizer: Optimizer) -> list[float]:
+    """Factors on the learning rate of each of `network.parameters`; 1 of what belongs to no layer."""
+    initializer, parameters = INITIALIZERS.make(cell.init), network.parameters
+    if initializer.rates is None:
+        return [1.0] * len(parameters)
+    shape = shape_of(cell, network.weights[0].shape[2], network.weights[-1].shape[1])
+    rates = initializer.learning_rates(ACTIVATIONS.make(cell.activation), shape, optimizer.normalizes)
+    of: dict[int, float] = {}
+    for weight, bias, rate in zip(network.weights, network.biases, rates, strict=True):
+        of |= {id(weight): rate.weight, id(bias): rate.bias}
+    for normalization, rate in zip(network.normalizations, rates, strict=False):  # the output has none
+        of |= {id(normalization.scale): rate.bias, id(normalization.shift): rate.bias}
+    return [of.get(id(parameter), 1.0) for parameter in parameters]
 
 
 def _column(numbers: Sequence[float], like: Tensor) -> Tensor:
