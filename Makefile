@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 REPEATS ?= 5
 LONG := studies/calibration.toml
 
-.PHONY: help demo test studies lint bench bench-compare bench-baseline clean
+.PHONY: help demo test studies lint bench bench-compare bench-baseline fuzz clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ bench-compare: $(INSTALLED)  ## fail if a path is slower than results/benchmarks
 
 bench-baseline: $(INSTALLED)  ## measure that baseline anew, on a quiet machine (REPEATS=5, 2 to 4 minutes each)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.gate renew --repeats $(REPEATS)
+
+fuzz: $(INSTALLED)  ## a hundred thousand bad inputs: never a traceback
+	$(BIN)/python tests/fuzz.py
 
 clean:  ## remove the environment and all caches (not results/ and reports/)
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

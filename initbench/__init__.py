@@ -13,6 +13,8 @@ study = ib.Study(compare={"init": ["he", "xavier"], "depth": [2, 10]}, fix={"lr"
 ib.run(study, out="results/mine").runs                                     # trains what is missing, a DataFrame
 ib.load("results/variance").verdicts                                       # a finished study's tables
 ib.compare("results/mine", by="init", baseline="xavier")                   # paired differences, tests, equivalence
+ib.merge(["results/a", "results/b"], out="results/both")                   # several machines' results as one
+ib.reproduce("results/mine").holds                                         # made again: bit-equal, or within rounding
 
 @ib.initializer(formula="w ~ N(0, 1.5/fan_in)")                            # of your own, like any other from here on
 def mine(tensor):
@@ -32,17 +34,22 @@ if TYPE_CHECKING:
     from initbench.datasets.plain import dataset
     from initbench.grid.study import Study
     from initbench.initializers.plain import initializer
+    from initbench.merging import merge
     from initbench.probing import coordinates, probe
     from initbench.recipe.plain import optimizer
+    from initbench.reproducing import Reproduction, reproduce
 
-__all__ = ["Results", "Study", "activation", "audit", "compare", "coordinates", "dataset", "initializer", "jacobian",
-           "load", "optimizer", "phase", "predict", "probe", "propagate", "run", "slopes"]  # fmt: skip
+__all__ = ["Reproduction", "Results", "Study", "activation", "audit", "compare", "coordinates", "dataset",
+           "initializer", "jacobian", "load", "merge", "optimizer", "phase", "predict", "probe", "propagate",
+           "reproduce", "run", "slopes"]  # fmt: skip
 
 _HOME = {
     **dict.fromkeys(("audit", "jacobian", "phase", "predict", "propagate", "run", "slopes"), "initbench.api"),
     "Study": "initbench.grid.study",
     "compare": "initbench.comparing",
     "load": "initbench.analysis.results",
+    "merge": "initbench.merging",
+    **dict.fromkeys(("Reproduction", "reproduce"), "initbench.reproducing"),
     **dict.fromkeys(("coordinates", "probe"), "initbench.probing"),
     "Results": "initbench.analysis.results",
     "activation": "initbench.activations.plain",

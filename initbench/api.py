@@ -19,6 +19,7 @@ from initbench.core.errors import UsageError, require
 from initbench.datasets.inputs import Inputs
 from initbench.engine import device as devices
 from initbench.grid import audit as audits
+from initbench.grid.executors import Hands
 from initbench.grid.jacobians import jacobians
 from initbench.grid.phases import phase_diagram
 from initbench.grid.plan import plan
@@ -162,15 +163,21 @@ def run(
     download: bool = False,
     device: str = "auto",
     engine: str = "stacked",
+    executor: str = "threads",
+    address: str | None = None,
+    stack_timeout: float | None = None,
 ) -> Results:
     """Train what `study` asks for into the folder `out` (default: results/NAME), going on where it stopped before.
 
-    Raises `UsageError` for what cannot be, or where `out` holds something else.
+    `executor` is ``threads`` or ``ray``: on the cluster at `address`, or one of this machine. What fails, or is not
+    done in `stack_timeout` seconds, is tried again and then a row of status ``failed``. Raises `UsageError` for what
+    cannot be, or where `out` holds something else.
     """
     if not isinstance(study, Study):
         raise UsageError(f"a study is an initbench.Study, not {type(study).__name__}")
     folder = _path(out) or Path("results") / study.name
-    run_training(prepare(study, _path(data_root), download, device, engine), folder)
+    hands = Hands(executor, address, stack_timeout)
+    run_training(prepare(study, _path(data_root), download, device, engine, hands), folder)
     return Results(folder)
 
 

@@ -14,6 +14,7 @@ from initbench.core.catalogue import did_you_mean, require_known
 from initbench.core.errors import UsageError
 from initbench.grid.at_once import jacobian_work, phase_work
 from initbench.grid.calibration import calibration_of, run_calibration
+from initbench.grid.executors import HERE, Hands
 from initbench.grid.landscape import landscape_work
 from initbench.grid.learning_curves import curve_work
 from initbench.grid.run import run_variance
@@ -34,6 +35,13 @@ class Where:
     data_root: Path | None = None
     download: bool = False
     device: str = "auto"
+    hands: Hands = HERE
+    """Who trains."""
+
+    @property
+    def alone(self) -> Options:
+        """As options of what is computed in this process."""
+        return {"data_root": self.data_root, "download": self.download, "device": self.device}
 
 
 Kind = Callable[[Options, str, Where], Work]
@@ -51,14 +59,14 @@ def work_of(options: Options, name: str, where: Where) -> Work:
 
 
 def _training(options: Options, name: str, where: Where) -> Work:
-    job = prepare(Study(**{"name": name, **options}), where.data_root, where.download, where.device)
+    job = prepare(Study(**{"name": name, **options}), **where.alone, hands=where.hands)
     return lambda out, progress: run_training(job, out, progress=progress)
 
 
 def _propagation(options: Options, name: str, where: Where) -> Work:
     require_known(options, inspect.signature(resolve).parameters)
     study = resolve(**options)
-    return lambda out, progress: run_variance(study, out, **vars(where), judge=verdicts.verdicts, progress=progress)
+    return lambda out, progress: run_variance(study, out, **where.alone, judge=verdicts.verdicts, progress=progress)
 
 
 def _calibration(options: Options, _: str, where: Where) -> Work:
@@ -67,7 +75,7 @@ def _calibration(options: Options, _: str, where: Where) -> Work:
 
 
 def _at_once(work: Callable[[Options, Options], Work]) -> Kind:
-    return lambda options, _, where: work(options, vars(where))
+    return lambda options, _, where: work(options, where.alone)
 
 
 KINDS: dict[str, Kind] = {

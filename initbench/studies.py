@@ -43,10 +43,11 @@ from initbench.analysis.figures.relation import MEASURED, Drawing
 from initbench.analysis.measures import MEASURES
 from initbench.analysis.observations import chosen, observations
 from initbench.analysis.results import Results
+from initbench.analysis.stored import is_plain
 from initbench.core.catalogue import did_you_mean, require_known
-from initbench.core.errors import UsageError, complaint
+from initbench.core.errors import UsageError, complaint, require
 from initbench.core.files import read_toml
-from initbench.grid.factors import SPECS, as_stored
+from initbench.grid.factors import SPECS, as_stored, shown
 from initbench.kinds import Options, Where, Work, work_of
 
 
@@ -99,6 +100,7 @@ def read(path: Path, full: bool = False) -> Inquiry:
     try:
         require_known(told, Inquiry.model_fields)
         inquiry = Inquiry(**own)
+        _require_sound(inquiry)
         parts = _resolved(inquiry.parts, full)
         expect = [expectation.model_copy(update=_canonical(expectation)) for expectation in inquiry.expect]
         _require_parts(inquiry, parts)
@@ -109,13 +111,29 @@ def read(path: Path, full: bool = False) -> Inquiry:
     return inquiry.model_copy(update={"parts": parts, "expect": expect})
 
 
+def _require_sound(inquiry: Inquiry) -> None:
+    """Names that become those of folders and files lead nowhere else; what is read of all parts is of its kind."""
+    rule = "a name has letters, digits, and _ . - between"
+    for part, options in inquiry.parts.items():
+        require(list(inquiry.parts) == [""] or is_plain(part), f"part '{part}': {rule}")
+        for key, (kind, what) in _OF_ALL.items():
+            fits = isinstance(options.get(key, kind()), kind)
+            require(fits, f"{part and f'part {part}: '}{key} is {what}, not {shown(options.get(key))}")
+    for drawing in inquiry.figure:
+        require(is_plain(drawing.name), f"figure '{drawing.name}': {rule}")
+        require(drawing.part != [], f"figure {drawing.name}: part names none")
+
+
+_OF_ALL: dict[str, tuple[type, str]] = {"kind": (str, "a name"), "like": (str, "a name"), "full": (dict, "a table")}
+
+
 def _require_parts(inquiry: Inquiry, parts: Mapping[str, Options]) -> None:
     asked = [(e.claim, part) for e in inquiry.expect for part in (e.part, (e.versus or {}).get("part", e.part))]
     asked += [(f"figure {d.name}", part) for d in inquiry.figure for part in _several(d.part)]
     asked += [(f"figure {d.name}", d.over.part) for d in inquiry.figure if d.over]
     for what, part in asked:
-        if part not in parts:
-            raise UsageError(f"{what}: there is no part '{part}'{did_you_mean(part, parts)}")
+        if part not in list(parts):  # a file may say anything, and not all of it is hashable
+            raise UsageError(f"{what}: there is no part '{part}'{did_you_mean(str(part), parts)}")
 
 
 def _resolved(parts: Mapping[str, Options], full: bool) -> dict[str, Options]:
@@ -136,7 +154,8 @@ def _put(changes: Options, upon: Options) -> Options:
     """The options `upon` with changes, in tables entry by entry."""
     merged = dict(upon)
     for name, value in changes.items():
-        merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
+        before = merged.get(name, {})
+        merged[name] = {**before, **value} if isinstance(value, dict) and isinstance(before, dict) else value
     return merged
 
 

@@ -110,7 +110,7 @@ def test_a_folder_of_images_is_a_data_set(folder):
 
 
 def test_a_factory_of_the_full_interface_is_one_too():
-    data = Data(*(torch.zeros(2, 3), torch.arange(2)) * 2, shape=(1, 1, 3), classes=2)
+    data = Data(*(torch.eye(2, 3), torch.arange(2)) * 2, shape=(1, 1, 3), classes=2)
     ib.dataset(name="mine")(lambda: DataSet(lambda root, download: data, features=3))
     assert loaded() is data
 
@@ -129,8 +129,9 @@ def test_data_that_is_drawn_is_the_same_each_time_and_leaves_the_global_generato
 
 BAD = [
     ({"x_train": np.where(X[:12] > 0.1, X[:12], np.nan)},
-     "x_train has numbers that are not finite, or too large for float32"),
-    ({"x_test": np.full((8, 3), 1e99)}, "x_test has numbers that are not finite, or too large for float32"),
+     "x_train has 6 numbers that are not finite, or too large for float32; the first is nan in sample 0"),
+    ({"x_test": np.full((8, 3), 1e99)},
+     "x_test has 24 numbers that are not finite, or too large for float32; the first is inf in sample 0"),
     ({"x_train": X[:11]}, "x_train has 11 samples and y_train has 12"),
     ({"x_test": X[12:, :2]}, "a sample of x_train has the shape (3,), one of x_test (2,)"),
     ({"x_train": X[:12, 0]}, "x_train should be samples features, samples height width, or samples channels height"
@@ -141,11 +142,13 @@ BAD = [
     ({"y_train": Y[:12] + 1}, "labels are 0 to K - 1, each of them in y_train; the largest is 4, and 0 is missing"),
     ({"y_train": Y[:12] * 10**9}, "labels are 0 to K - 1, each of them in y_train; the largest is 3000000000, and 1 is"
                                   " missing"),
-    ({"y_train": Y[:12] - 1}, "y_train has the label -1; labels count from 0"),
-    ({"y_train": Y[:12] / 2}, "y_train has labels that are not whole numbers"),
-    ({"y_train": np.full(12, np.nan)}, "y_train has labels that are not whole numbers"),
+    ({"y_train": Y[:12] - 1}, "y_train has 3 labels that are negative: they count from 0; the first is -1 in sample 0"),
+    ({"y_train": Y[:12] / 2}, "y_train has 6 labels that are not whole numbers; the first is 0.5 in sample 1"),
+    ({"y_train": np.full(12, np.nan)},
+     "y_train has 12 labels that are not whole numbers; the first is nan in sample 0"),
+    ({"x_train": np.ones((12, 3))}, "all images of x_train are equal: nothing tells classes apart"),
     ({"y_train": np.eye(4)[Y[:12]]}, "y_train should have one label a sample; its shape is (12, 4)"),
-    ({"y_test": Y[12:] + 2}, "y_test has the label 5, y_train none above 3"),
+    ({"y_test": Y[12:] + 2}, "y_test has 4 labels above 3, the largest of y_train; the first is 4 in sample 2"),
 ]  # fmt: skip
 
 
@@ -153,7 +156,7 @@ BAD = [
 def test_bad_arrays_get_one_line(parts, message):
     register(**parts)
     with pytest.raises(UsageError) as caught:
-        DATASETS.make("mine")
+        loaded()
     place, _, told = str(caught.value).partition("): ")
     assert place.startswith("data set 'mine' (")
     assert told == message

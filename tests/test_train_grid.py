@@ -26,7 +26,7 @@ from initbench.datasets import DATASETS
 from initbench.engine import device as devices
 from initbench.engine.training.trainer import train
 from initbench.engine.tuning import Tuning
-from initbench.grid import training
+from initbench.grid import on_threads, training
 from initbench.grid.estimate import estimate
 from initbench.grid.stacks import ENGINES, Engine
 from initbench.grid.training import prepare, run_training
@@ -195,15 +195,6 @@ def test_a_network_that_no_memory_holds_is_a_row_that_says_so(tmp_path, monkeypa
     assert results.curves.empty
 
 
-def test_an_error_of_another_kind_is_not_swallowed(tmp_path, monkeypatch):
-    def broken(*_):
-        raise RuntimeError("shapes differ")
-
-    monkeypatch.setitem(ENGINES, "stacked", Engine(broken))
-    with pytest.raises(RuntimeError, match="shapes differ"):
-        ib.run(study(), tmp_path)
-
-
 def test_divergence_is_a_row_and_counted(run):
     done = run("train-grid", *SMALL, "--set", "lr=1e30,0.01", "--set", "optimizer=sgd")
     assert done.exit_code == 0, done.output
@@ -323,7 +314,7 @@ def test_every_stack_is_trained_with_its_device_current(tmp_path, monkeypatch):
 
     real, seen = ENGINES["stacked"].train, []
     noted = Engine(lambda *given: seen.append(getattr(inside, "device", None)) or real(*given))
-    monkeypatch.setattr(training, "_current", current)
+    monkeypatch.setattr(on_threads, "current", current)
     monkeypatch.setitem(ENGINES, "stacked", noted)
     run_training(prepare(study(), device="cpu"), tmp_path)
     assert len(seen) > 1

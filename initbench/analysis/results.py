@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import tomllib
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from initbench.analysis import stored
 from initbench.core.errors import UsageError, WorkError
 from initbench.core.files import read_table
+from initbench.core.folder import MANIFEST, OLDER, PARTS, STUDY, Fault, changed, faults, read_manifest
+from initbench.core.seal import read_sealed
 
 
 class Results:
@@ -33,7 +35,7 @@ class Results:
     def table(self, name: str) -> pd.DataFrame:
         """The table `name`; raises `UsageError` with the tables that are there."""
         path = self.folder / f"{name}.parquet"
-        if not path.is_file():
+        if not (stored.is_plain(name) and path.is_file()):
             if not self.finished:
                 raise UsageError(f"{self.folder} is not finished; the command that began it goes on there")
             there = ", ".join(sorted(found.stem for found in self.folder.glob("*.parquet"))) or "none"
@@ -83,21 +85,12 @@ class Results:
     @cached_property
     def study(self) -> dict[str, Any]:
         """The study as resolved."""
-        return self._parsed("study.toml", tomllib.loads)
+        return stored.read(self.folder / "study.toml", tomllib.loads, stored.Study)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """Versions, commit, device, times."""
-        return self._parsed("manifest.json", json.loads)
-
-    def _parsed(self, name: str, parse: Callable[[str], Any]) -> dict[str, Any]:
-        try:
-            told = parse((self.folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise WorkError(f"{self.folder / name} cannot be read: {error}") from None
-        if not isinstance(told, dict):
-            raise WorkError(f"{self.folder / name} is not one of ours")
-        return told
+        return stored.read(self.folder / "manifest.json", json.loads, stored.Manifest)
 
     def __repr__(self) -> str:
         return f"Results({str(self.folder)!r})"
@@ -118,8 +111,10 @@ def progress_of(folder: str | Path) -> dict[str, str]:
     """How far a study of training in `folder` is, as lines to print; also while it runs."""
     results = Results(folder)
     told = results.manifest
-    if not {"trainings", "cells", "engine", "device", "started"} <= set(told):
+    if not {"key", "trainings", "cells", "engine", "device", "started"} <= set(told):
         return {"state": "finished" if results.finished else "unfinished"}
+    for fault in changed(results.folder, read_manifest(results.folder)):
+        raise WorkError(f"{fault.path}: {fault.why}; the command that wrote it makes it anew")
     trained = results.runs.drop_duplicates("training_id") if results.finished else _of_parts(results)
     trained = trained[trained["training_id"] != ""]
     statuses = ", ".join(f"{number:,} {status}" for status, number in trained["status"].value_counts().items())
@@ -138,5 +133,18 @@ def _of_parts(results: Results) -> pd.DataFrame:
     frames = [pd.DataFrame({"status": [], "training_id": []})]
     for path in sorted(results.folder.glob(f"parts/*-{results.manifest['key']}.runs.parquet")):
         with contextlib.suppress(WorkError):  # a damaged part is trained again
-            frames.append(read_table(path)[["status", "training_id"]])
+            frames.append(read_sealed(path)[["status", "training_id"]])
     return pd.concat(frames, ignore_index=True)
+
+
+def faults_of(folder: str | Path) -> list[Fault]:
+    """The files of a results folder, and of the parts of a study file in it, that are not as they were written.
+
+    Raises `UsageError` where `folder` holds no results.
+    """
+    root = Path(folder)
+    within = sorted(path for path in root.iterdir() if not OLDER.fullmatch(path.name)) if root.is_dir() else []
+    holding = [path for path in (root, *within) if any((path / name).exists() for name in (MANIFEST, STUDY, PARTS))]
+    if not holding:
+        raise UsageError(f"{root} holds no results: there is no {MANIFEST}")
+    return [fault for path in holding for fault in faults(path)]

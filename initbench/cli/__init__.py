@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 import click
 
+from initbench.cli.interruption import terminated_as_interrupted
+from initbench.cli.output import printable
 from initbench.cli.plugins import with_plugins
 from initbench.core.catalogue import did_you_mean
 from initbench.core.errors import InitbenchError, UsageError, WorkError
@@ -27,12 +29,14 @@ COMMANDS = {
     "compare": ("compare", "Compare the levels of a factor in a results folder, with honest statistics."),
     "report": ("report", "Any results folder as one HTML file: question, answer, figures, tables."),
     "export": ("export", "Results as csv or parquet, or in wandb, mlflow or tensorboard."),
+    "reproduce": ("reproduce", "Make a results folder again, and hold every table against it."),
+    "merge": ("merge", "Results from several machines as one folder; the same cells must agree."),
     "verify": ("verify", "Train a sample of stored runs again with the plain loop, and compare."),
     "list": ("catalogues", "List the entries of a kind: initializers, activations, ..."),
     "show": ("catalogues", "Show an entry: formula, source, when to use it."),
     "test-plugin": ("test_plugin", "Hold a plug-in's entries to the laws of their kind."),
 }
-WITHOUT_PLUGINS = frozenset({"status", "compare", "report", "export", "test-plugin"})
+WITHOUT_PLUGINS = frozenset({"status", "compare", "report", "export", "merge", "test-plugin"})
 """Commands that read tables alone, and no catalogue of entries that a plug-in may add to."""
 
 
@@ -65,9 +69,18 @@ class Commands(click.Group):
             raise UsageError(f"unknown command '{args[0]}'{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.exceptions.NoArgsIsHelpError:
+            raise  # no error: the help
+        except click.UsageError as error:
+            _end(ctx, error.format_message(), UsageError.exit_code)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with terminated_as_interrupted():
+                return super().invoke(ctx)
         except InitbenchError as error:
             _end(ctx, str(error), error.exit_code)
         except click.UsageError as error:
@@ -76,12 +89,14 @@ class Commands(click.Group):
             raise  # the reader went away: click ends quietly
         except OSError as error:
             _end(ctx, f"{error.strerror or error}: {error.filename or 'a file'}", WorkError.exit_code)
+        except MemoryError as error:
+            _end(ctx, f"not enough memory: {str(error) or 'smaller sizes take less'}", WorkError.exit_code)
         except KeyboardInterrupt:
             _end(ctx, "interrupted; what was finished is kept, and the same command goes on there", WorkError.exit_code)
 
 
 def _end(ctx: click.Context, message: str, code: int) -> NoReturn:
-    click.echo(f"Error: {message}", err=True)
+    click.echo(f"Error: {printable(message)}", err=True)
     ctx.exit(code)
 
 

@@ -92,6 +92,17 @@ data = together(
 """Where data sets are."""
 
 
+hands = together(
+    click.option("--executor", default="threads", show_default=True,
+                 help="Who trains the stacks: threads of this process, or ray, tasks of a Ray cluster."),
+    click.option("--address", metavar="HOST:PORT", help="Of a running Ray cluster, or auto. Default: RAY_ADDRESS, else"
+                 " one is started on this machine."),
+    click.option("--stack-timeout", type=float, metavar="SECONDS", help="A stack that takes longer counts as hanging:"
+                 " it is tried once more, then its runs have failed. Default: none does."),
+)  # fmt: skip
+"""Who trains: the fields of `initbench.grid.executors.Hands`."""
+
+
 def drawn(where: str, when: str = "") -> Callable[[Command], Command]:
     """Where to draw, whether, and as what: `reports`, and `figures`, the formats to draw in, none with --no-figures."""
 

@@ -39,6 +39,11 @@ def echo(frame: pd.DataFrame, form: str, pager: bool = False) -> None:
         (click.echo_via_pager if pager else click.echo)(text + "\n")
 
 
+def printable(text: str) -> str:
+    """`text` in one line that no terminal acts upon: control characters as Python writes them."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def echo_paths(drawn: Iterable[Path]) -> None:
     """What was written to be looked at."""
     for path in drawn:
@@ -50,8 +55,9 @@ def as_text(frame: pd.DataFrame) -> str:
     shown = frame.copy()
     text = [name for name in shown if shown[name].map(lambda value: isinstance(value, str)).any()]
     for name in text:
-        wide = max([len(str(name)), *shown[name].astype(str).str.len()])
-        shown[name] = shown[name].astype(str).str.ljust(wide)
+        shown[name] = shown[name].map(lambda value: printable(str(value)))
+        wide = max([len(str(name)), *shown[name].str.len()])
+        shown[name] = shown[name].str.ljust(wide)
         shown = shown.rename(columns={name: str(name).ljust(wide)})
     rendered = shown.to_string(index=False, na_rep="-", float_format=_number)
     return "\n".join(line.rstrip() for line in rendered.splitlines())

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--full", is_flag=True, help="As the files' `full` says: real data, more seeds.")
 @options.data
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@options.hands
 @click.option("--out", type=options.Folder(), help="Folder for the tables. Default: results/NAME.")
 @options.figures
 @click.option("--check", is_flag=True, help="Exit with 3 unless every expectation held.")
@@ -33,6 +34,9 @@ def run_command(
     data_root: Path | None,
     download: bool,
     device: str,
+    executor: str,
+    address: str | None,
+    stack_timeout: float | None,
     out: Path | None,
     reports: Path,
     figures: tuple[str, ...],
@@ -47,10 +51,11 @@ def run_command(
     """
     from initbench import studies as files
     from initbench.core.errors import InitbenchError, require
+    from initbench.grid.executors import Hands
     from initbench.kinds import Where
 
     require(out is None or len(studies) == 1, "--out is for one study")
-    where = Where(data_root, download, device)
+    where = Where(data_root, download, device, Hands(executor, address, stack_timeout))
     suffix = "_full" if full else ""
     outcomes, failed = {}, 0
     for study in studies:
@@ -60,7 +65,8 @@ def run_command(
         except InitbenchError as error:
             if len(studies) == 1:
                 raise
-            click.echo(f"Error: {study.stem}: {error}", err=True)  # the others are answered all the same
+            told = output.printable(f"Error: {study.stem}: {error}")
+            click.echo(told, err=True)  # the others are answered all the same
             failed = error.exit_code
     if index:
         write_text(index, files.index(index.parent, outcomes))
@@ -77,6 +83,7 @@ def _answer(
     from initbench import studies
     from initbench.analysis import expectations, page
     from initbench.analysis.results import Results
+    from initbench.cli.train_grid import require_all_trained
 
     inquiry = studies.read(study, full)
     works = inquiry.works(study, where)  # what cannot be is told before the work
@@ -104,6 +111,9 @@ def _answer(
         click.echo(f"{expectations.verdict(found)}\n" if len(found) else "", nl=False)
         click.echo(f"Tables:  {out}/")
         output.echo_paths(drawn or [reports / "report.md"])
+    for results in parts.values():
+        if results.study["kind"] == "train":
+            require_all_trained(results.runs)
     return found
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from initbench.cli import options, output
+from initbench.core.errors import WorkError
 from initbench.core.files import require_writable
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @options.data
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--engine", default="stacked", show_default=True, help="stacked, or the plain loop: reference.")
+@options.hands
 @click.option("--out", type=options.Folder(), help="Folder for the tables. Default: results/NAME.")
 @click.option("--dry-run", is_flag=True, help="Print what would be trained, and what it would take.")
 @click.option("--profile", is_flag=True, help="Say where the time of the updates goes.")
@@ -44,6 +46,9 @@ def train_grid_command(
     download: bool,
     device: str,
     engine: str,
+    executor: str,
+    address: str | None,
+    stack_timeout: float | None,
     out: Path | None,
     dry_run: bool,
     profile: bool,
@@ -59,11 +64,12 @@ def train_grid_command(
     from initbench.analysis import page
     from initbench.analysis.results import Results
     from initbench.engine.timing import Stopwatch
+    from initbench.grid.executors import Hands
     from initbench.grid.study import read_study, resolve
     from initbench.grid.training import prepare, run_training
 
     chosen = resolve(read_study(study) if study else None, settings, dataset)
-    job = prepare(chosen, data_root, download, device, engine)
+    job = prepare(chosen, data_root, download, device, engine, Hands(executor, address, stack_timeout))
     if dry_run:
         _tell_plan(job)
         return
@@ -78,12 +84,12 @@ def train_grid_command(
     runs = results.runs
     drawn = page.write_all(out, drawn_into, figures) if figures else []
     tell_runs(runs, form)
-    if form != "table":
-        return
-    if watch and watch.samples:  # the plain loop is not profiled
-        _tell_profile(watch)
-    click.echo(f"Tables:  {out}/ ({', '.join(job.tables)})")
-    output.echo_paths(drawn)
+    if form == "table":
+        if watch and watch.samples:  # the plain loop is not profiled
+            _tell_profile(watch)
+        click.echo(f"Tables:  {out}/ ({', '.join(job.tables)})")
+        output.echo_paths(drawn)
+    require_all_trained(runs)
 
 
 def tell_runs(runs: pd.DataFrame, form: str) -> None:
@@ -98,6 +104,17 @@ def tell_runs(runs: pd.DataFrame, form: str) -> None:
     if len(explained := training.factors(runs)):
         click.echo("What each factor explains of the variance of test accuracy (eta²; diverged runs apart):\n")
         output.echo(explained, form)
+
+
+def require_all_trained(runs: pd.DataFrame) -> None:
+    """Raises `WorkError` that says how many failed and why, when all is told."""
+    failed = runs[runs["status"] == "failed"]
+    if len(failed):
+        (reason, *others) = failed["note"].value_counts().index
+        more = f", and {len(others)} other reasons" if others else ""
+        raise WorkError(
+            f"{len(failed):,} of {len(runs):,} runs failed: {reason}{more}; the same command tries them again"
+        )
 
 
 def _tell_plan(job: Job) -> None:

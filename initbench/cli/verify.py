@@ -14,10 +14,14 @@ from initbench.cli import options, output
 @click.option("--runs", type=click.IntRange(min=1), default=8, show_default=True, help="How many runs to train again.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sample of runs.")
 @options.data
+@click.option("--check", is_flag=True, help="Exit with 3 if a run differs by more than rounding explains.")
 @options.output_format
-def verify_command(out: Path, runs: int, seed: int, data_root: Path | None, download: bool, form: str) -> None:
+def verify_command(
+    out: Path, runs: int, seed: int, data_root: Path | None, download: bool, check: bool, form: str
+) -> None:
     """Train a sample of the runs in OUT again with the plain loop, in float64 and float32, and show the differences."""
     from initbench.analysis.results import Results
+    from initbench.analysis.verification import beyond_rounding
     from initbench.grid.verify import verify
 
     results = Results(out)
@@ -40,3 +44,9 @@ def verify_command(out: Path, runs: int, seed: int, data_root: Path | None, down
         click.echo(f"Largest differences: {told or 'none, all of these runs diverged'}")
         if not table["agrees"].all():
             click.echo(f"{(~table['agrees']).sum()} runs diverged in one way of training and not in the other.")
+    beyond = beyond_rounding(table) if check else table[:0]
+    for row in beyond.to_dict("records"):
+        told = f"{row['name']}, seed {row['seed']}: stored test loss {row['test_loss']:.6g} is {row['loss_32']:.3g} off"
+        click.echo(told if row["agrees"] else f"{row['name']}, seed {row['seed']}: diverged in one way alone", err=True)
+    if len(beyond):
+        raise SystemExit(3)

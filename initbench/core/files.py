@@ -38,19 +38,27 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def parquet(frame: pd.DataFrame) -> bytes:
+    """A Parquet file with checksums of its pages."""
+    return frame.to_parquet(index=False, write_page_checksum=True)
+
+
 def write_table(path: Path, frame: pd.DataFrame) -> None:
     """A Parquet file with checksums, whole or absent; raises `WorkError` where the disk refuses."""
+    write_bytes(path, parquet(frame))
 
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:  # Python's own: pyarrow cannot open every name in every locale
-            frame.to_parquet(file, index=False, write_page_checksum=True)
 
-    _told(path, write)
+def write_bytes(path: Path, content: bytes) -> None:
+    """A file, whole or absent; raises `WorkError` where the disk refuses."""
+    try:
+        write_whole(path, lambda temporary: temporary.write_bytes(content))
+    except OSError as error:
+        raise WorkError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def write_text(path: Path, text: str) -> None:
     """A text file in UTF-8, whole or absent; raises `WorkError` where the disk refuses."""
-    _told(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_bytes(path, text.encode())
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -75,13 +83,6 @@ def read_table(path: Path) -> pd.DataFrame:
     except Exception as error:  # a damaged footer makes pyarrow and pandas raise whatever they stumble upon
         kind = WorkError if getattr(error, "errno", None) else DamagedError
         raise kind(f"{path} cannot be read: {str(error).partition(chr(10))[0]}") from None
-
-
-def _told(path: Path, write: Callable[[Path], Any]) -> None:
-    try:
-        write_whole(path, write)
-    except OSError as error:
-        raise WorkError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def require_writable(folder: Path) -> None:

@@ -21,6 +21,8 @@ from initbench.core.errors import WorkError
 GZIP_MAGIC = b"\x1f\x8b"
 UNSIGNED_BYTE = 0x08
 PIECE = 1 << 20
+MOST = 1 << 32
+"""Bytes of values: a few kilobytes of gzip can hold as many zeros."""
 
 
 class _FormatError(ValueError):
@@ -66,7 +68,9 @@ def _parsed(stream: io.BufferedIOBase, dimensions: int) -> NDArray[np.uint8]:
     shape = struct.unpack(f">{dimensions}I", _header(stream, 4 * dimensions))
     expected = math.prod(shape)
     # one byte more than is due: it tells a file that is too long, and makes gzip reach and check its CRC
-    values = _at_most(stream, expected + 1)
+    values = _at_most(stream, min(expected, MOST) + 1)
+    if len(values) > MOST:
+        raise _FormatError(f"too large: it holds more than {MOST:,} bytes")
     if len(values) < expected:
         raise _FormatError(f"truncated: expected {expected} bytes after the header, found {len(values)}")
     if len(values) > expected:

@@ -13,6 +13,7 @@ from initbench.core.catalogue import Catalogue
 from initbench.core.errors import UsageError
 from initbench.core.randomness import generator
 from initbench.core.records import InputMoments
+from initbench.datasets.fitness import require_memory
 from initbench.datasets.record import fingerprint
 
 
@@ -77,6 +78,7 @@ class SampledInputs:
 
     def moments(self, seeds: int, size: int) -> InputMoments:
         """Measured on the very batches: each input's E[x²] (in at most `GROUPS` groups), and the mean cosine."""
+        require_memory(f"{seeds:,} batches of {size:,} inputs", 2 * 8 * seeds * size * self.images.shape[1])
         batches = torch.stack([self.batch(seed, size, self.images.shape[1]) for seed in range(seeds)]).double()
         squares = batches.square().mean(dim=2).flatten()
         if len(squares) > GROUPS:

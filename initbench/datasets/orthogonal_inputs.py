@@ -11,6 +11,8 @@ from scipy.linalg import hadamard
 from initbench.core.errors import require
 from initbench.datasets.record import Data, DataSet
 
+MOST = 4096
+"""Classes: images have as many features."""
 COPIES = 2
 """Training images of a class: whoever holds out one of each class keeps one of each."""
 
@@ -26,6 +28,7 @@ def orthogonal_patterns(classes: int = 4, strongest: float = 0.8, weakest: float
     """
     power_of_two = classes > 2 and classes & (classes - 1) == 0
     require(power_of_two, f"orthogonal_patterns: classes must be a power of 2, at least 4, not {classes}")
+    require(classes <= MOST, f"orthogonal_patterns: classes must be at most {MOST:,}, not {classes:,}")
     require(
         0 < weakest <= strongest <= 1,
         f"orthogonal_patterns: 0 < weakest <= strongest <= 1 is needed, not {weakest:g} and {strongest:g}",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
+import zlib
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,33 +16,44 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from initbench.core.errors import InitbenchError, UsageError, require
+from initbench.datasets.fitness import require_finite, require_fit, require_memory, require_none
 from initbench.datasets.record import Data, DataSet
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 """The arrays of an .npz file, and the order of those that a function returns."""
 WHITE = 255
 SPLITS = ("train", "test")
+LARGEST = 4096
+"""Pixels of a picture, a side."""
+COPIES = 3
+"""Of the bytes in a file: themselves, the numbers in float32, and the prepared ones."""
 GRAY, COLOUR = "L", "RGB"
 
 
-def of_data(data: Data) -> DataSet:
-    """What is in memory already."""
-    return DataSet(load=lambda _root, _download: data, features=data.features)
+def of_data(what: str, data: Data) -> DataSet:
+    """What is in memory already; `what` stands before what is wrong with it."""
+    return checked(what, DataSet(load=lambda _root, _download: data, features=data.features))
+
+
+def checked(what: str, dataset: DataSet) -> DataSet:
+    """`dataset`, whose data is looked at (`fitness`) whenever it is loaded."""
+    return replace(dataset, load=lambda root, download: require_fit(what, dataset.load(root, download)))
 
 
 def npz(path: str) -> DataSet:
     """The arrays `NAMES` in an .npz file: images ``samples ...`` and labels from 0. Raises `UsageError` for others."""
     load = lambda: arrays(path, *_read_npz(Path(path)))  # noqa: E731
-    return DataSet(load=lambda _root, _download: load(), features=load().features)
+    return checked(path, DataSet(load=lambda _root, _download: load(), features=load().features))
 
 
 def image_folder(path: str, size: int = 32, gray: bool = False) -> DataSet:
     """PATH/train/CLASS/* and PATH/test/CLASS/*, scaled to `size` by `size` pixels in [0, 1], channels first."""
     require(size >= 1, f"image_folder: size must be at least 1, not {size}")
+    require(size <= LARGEST, f"image_folder: size must be at most {LARGEST:,}, not {size:,}")
     for part in SPLITS:
         require((Path(path) / part).is_dir(), f"image_folder: there is no folder {Path(path) / part}")
     load = partial(_read_folder, Path(path), size, gray)
-    return DataSet(load=lambda _root, _download: load(), features=size * size * (1 if gray else 3))
+    return checked(path, DataSet(load=lambda _root, _download: load(), features=size * size * (1 if gray else 3)))
 
 
 def as_data(what: str, given: Any) -> Data:
@@ -74,8 +88,8 @@ def arrays(what: str, x_train: Any, y_train: Any, x_test: Any, y_test: Any) -> D
     missing = next((k for k in range(min(classes, len(labels[0]) + 1)) if not bool((labels[0] == k).any())), None)
     require(missing is None, f"{what}: labels are 0 to K - 1, each of them in y_train; the largest is {classes - 1},"
             f" and {missing} is missing")  # fmt: skip
-    require(int(labels[1].max()) < classes, f"{what}: y_test has the label {int(labels[1].max())}, y_train none above"
-            f" {classes - 1}")  # fmt: skip
+    require_none(f"{what}: y_test", f"labels above {classes - 1}, the largest of y_train", labels[1],
+                 labels[1] >= classes)  # fmt: skip
     shape = (*[1] * (3 - len(shapes[0])), *shapes[0])
     return Data(images[0].flatten(1), labels[0], images[1].flatten(1), labels[1], shape=shape, classes=classes)
 
@@ -87,17 +101,18 @@ def _images(what: str, name: str, given: Any) -> Tensor:
     require(x.size > 0, f"{what}: {name} is empty")
     with np.errstate(over="ignore"):  # told below
         images = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
-    require(bool(images.isfinite().all()), f"{what}: {name} has numbers that are not finite, or too large for float32")
+    require_finite(what, name, images)
     return images / WHITE if x.dtype == np.uint8 else images
 
 
 def _labels(what: str, name: str, given: Any) -> Tensor:
     y = _numbers(what, name, given)
     require(y.ndim == 1, f"{what}: {name} should have one label a sample; its shape is {y.shape}")
-    whole = bool(np.isfinite(y).all() and (y == np.round(y)).all())
-    require(whole, f"{what}: {name} has labels that are not whole numbers")
+    labels = torch.from_numpy(np.ascontiguousarray(y, dtype=np.float64))
+    for wrong, told in ((~labels.isfinite() | (labels != labels.round()), "not whole numbers"),
+                        (labels < 0, "negative: they count from 0")):  # fmt: skip
+        require_none(f"{what}: {name}", f"labels that are {told}", labels, wrong)
     require(y.size > 0, f"{what}: {name} is empty")
-    require(int(y.min()) >= 0, f"{what}: {name} has the label {int(y.min())}; labels count from 0")
     return torch.from_numpy(np.ascontiguousarray(y, dtype=np.int64))
 
 
@@ -124,6 +139,8 @@ def _stacked(what: str, part: Any) -> tuple[NDArray[Any], NDArray[Any]]:
 
 def _read_npz(path: Path) -> list[NDArray[Any]]:
     try:
+        with zipfile.ZipFile(path) as packed:  # says what is in it before anything is unpacked
+            require_memory(str(path), COPIES * sum(member.file_size for member in packed.infolist()))
         with np.load(path, allow_pickle=False) as file:
             missing = [name for name in NAMES if name not in file]
             require(not missing, f"{path}: has no array {', '.join(missing)}; it has {', '.join(file)}")
@@ -132,7 +149,8 @@ def _read_npz(path: Path) -> list[NDArray[Any]]:
         raise
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or 'is no .npz file'}") from None
-    except (ValueError, AttributeError, TypeError, zipfile.BadZipFile):  # numpy's, of other content
+    except (ValueError, AttributeError, TypeError, EOFError, MemoryError, OverflowError, NotImplementedError,
+            RuntimeError, zlib.error, zipfile.BadZipFile):  # zipfile's and numpy's, of other content  # fmt: skip
         raise UsageError(f"{path}: is no .npz file of plain arrays") from None
 
 
@@ -145,6 +163,8 @@ def _read_folder(path: Path, size: int, gray: bool) -> Data:
         raise UsageError(f"{path}: {str(error).partition(chr(10))[0]}") from None
     require(train.classes == test.classes, f"{path}: the folders of train ({', '.join(train.classes)}) are not those of"
             f" test ({', '.join(test.classes)})")  # fmt: skip
+    count = sum(len(folder.samples) for folder in (train, test))
+    require_memory(str(path), 4 * COPIES * count * size * size * (1 if gray else 3))
     parts = [part for folder in (train, test) for part in _read_images(folder.samples, size, GRAY if gray else COLOUR)]
     return arrays(str(path), *parts)
 
@@ -155,9 +175,12 @@ def _read_images(samples: list[tuple[str, int]], size: int, mode: str) -> tuple[
     pictures = []
     for file, _ in samples:
         try:
-            with Image.open(file) as picture:
+            with (
+                warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+                Image.open(file) as picture,
+            ):
                 pictures.append(np.asarray(picture.convert(mode).resize((size, size), Image.Resampling.BILINEAR)))
-        except OSError as error:
+        except Exception as error:  # a damaged file makes Pillow raise whatever it stumbles upon
             raise UsageError(f"{file}: cannot be read as an image: {error}") from None
     images = np.stack(pictures)
     images = images[:, None] if mode == GRAY else np.moveaxis(images, -1, 1)

@@ -10,7 +10,7 @@ from initbench.core.global_generators import lent
 from initbench.core.plugins import blamed, defined_at
 from initbench.core.randomness import key_to_seed
 from initbench.datasets import DATASETS
-from initbench.datasets.own import as_data, of_data
+from initbench.datasets.own import as_data, checked, of_data
 from initbench.datasets.record import DataSet
 
 Function = Callable[..., Any]
@@ -49,4 +49,5 @@ def _build(name: str, function: Function, arguments: Mapping[str, Any]) -> DataS
     called = f"data set '{name}'"
     with blamed(called, function), lent(key_to_seed(0, "data set", name)):
         given = function(**arguments)
-    return given if isinstance(given, DataSet) else of_data(as_data(called + defined_at(function), given))
+    what = called + defined_at(function)
+    return checked(what, given) if isinstance(given, DataSet) else of_data(what, as_data(what, given))

@@ -12,6 +12,8 @@ from initbench.core.randomness import generator
 from initbench.datasets.record import Data, DataSet
 
 FOR_TEST = 1_000
+MOST = 10**8
+"""Numbers in all images."""
 SEEN = (0.3, 0.7)
 """The part of a class's stretch that its training points are from."""
 
@@ -25,6 +27,7 @@ def line(classes: int = 2, images: int = 20) -> DataSet:
     classes or points of each.
     """
     require(classes >= 2, f"line: classes must be at least 2, not {classes}")
+    require(images <= MOST, f"line: images must be at most {MOST:,}, not {images:,}")
     require(images >= 2 * classes, f"line: images must be at least {2 * classes} for {classes} classes, not {images}")
 
     def load(_root: Path | None, _download: bool) -> Data:
@@ -57,6 +60,8 @@ def copies(features: int = 4, images: int = 100) -> DataSet:
     """
     require(features >= 1, f"copies: features must be at least 1, not {features}")
     require(images >= 2, f"copies: images must be at least 2, not {images}")
+    numbers = (images + FOR_TEST) * features
+    require(numbers <= MOST, f"copies: at most {MOST:,} numbers in all images, not {numbers:,}")
 
     def load(_root: Path | None, _download: bool) -> Data:
         train, test = _uniform("copies", "train", images), _uniform("copies", "test", FOR_TEST)

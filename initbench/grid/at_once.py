@@ -49,7 +49,7 @@ def phase_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[Path
     activation = ACTIVATIONS.make(options.get("activation", "tanh"))
     try:
         grid = [[float(value) for value in options.get(name, [1.0])] for name in OF_PHASES[1:]]
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         raise UsageError("weight_variances and bias_variances are lists of numbers") from None
 
     def compute(count: Progress) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from initbench.activations import ACTIVATIONS, Activation
 from initbench.core.errors import UsageError, require
 from initbench.core.randomness import generator
 from initbench.core.records import InputMoments, Layer, Promise
-from initbench.grid.variance_study import require_kinds
+from initbench.grid.variance_study import MOST_SEEDS, require_kinds
 from initbench.initializers import INITIALIZERS, Setting
 from initbench.initializers.bases import DRAWN, parameters
 from initbench.theory.laws import LAWS, predict
@@ -245,7 +245,7 @@ def audit(
     require(min(fan_in, fan_out) >= 1, f"fans must be at least 1, not {fan_in} and {fan_out}")
     count = fan_in * fan_out
     require(FEWEST <= count <= MOST, f"the audit is for layers of {FEWEST} to {MOST:,} weights, not {count:,}")
-    require(seeds >= 1, f"seeds must be at least 1, not {seeds}")
+    require(1 <= seeds <= MOST_SEEDS, f"seeds must be from 1 to {MOST_SEEDS:,}, not {seeds:,}")
     layer, phi = Layer(1, fan_in, fan_out), ACTIVATIONS.make(activation)
     specs = dict.fromkeys(INITIALIZERS.make(spec).spec for spec in ([init] if isinstance(init, str) else init))
     asked = [_of_catalogue(spec, phi) for spec in specs]

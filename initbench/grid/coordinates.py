@@ -14,6 +14,7 @@ from initbench.core.global_generators import lent
 from initbench.core.plugins import told
 from initbench.core.randomness import key_to_seed
 from initbench.engine.probe.coordinates import MUP, STANDARD, Build, Training, powers_of, trained
+from initbench.grid.variance_study import MOST_SEEDS
 from initbench.recipe import OPTIMIZERS
 
 PARAMETRIZATIONS = ("standard", "mup")
@@ -50,6 +51,7 @@ def coordinates(
     require(widths[0] >= 1, f"a width must be at least 1, not {widths[0]}")
     require(1 <= steps <= MOST_STEPS, f"steps must be from 1 to {MOST_STEPS:,}, not {steps}")
     require(seeds >= 2, f"an interval needs two seeds or more, not {seeds}")
+    require(seeds <= MOST_SEEDS, f"seeds must be at most {MOST_SEEDS:,}, not {seeds:,}")
     require(0 < lr < float("inf"), f"lr must be above 0, not {lr:g}")
     training = Training(optimizer, lr, steps, MUP[optimizer] if mup else STANDARD)
     grown = powers_of(_built(build, widths[0], 0), _built(build, widths[1], 0), training.powers)

@@ -21,6 +21,7 @@ from initbench.engine import device as devices
 from initbench.engine import jacobian as engine
 from initbench.engine.stack import draw_projection
 from initbench.engine.statistics import mean_cosine
+from initbench.grid.plan import require_memory
 from initbench.grid.variance_study import VarianceStudy, open_inputs, require_kinds, resolve
 from initbench.initializers import INITIALIZERS, Basis
 from initbench.initializers.bases import DRAWN, UnitDraw
@@ -65,6 +66,7 @@ def jacobians(
     require(at >= 1, f"the Jacobian is taken at 1 input or more, not {at}")
     require(probes >= 1, f"probes must be at least 1, not {probes}")
     study, there = resolve(**options), devices.resolve(device)
+    require_memory(study.widths, study.batch + at * probes)
     inputs = open_inputs(study, data_root, download)
     moments = inputs.moments(study.seeds, study.batch)
     pairings = [Pairing(init, activation, study.network, moments) for init, activation in study.pairings]

@@ -20,6 +20,7 @@ from initbench.theory import deep_linear
 
 Progress = Callable[[int, int], None]
 LINEAR = "linear"
+DEEPEST, MOST_ROWS = 10_000, 10**7
 
 
 class LearningCurves(BaseModel):
@@ -54,6 +55,10 @@ def curve_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[Path
         raise UsageError(complaint(error)) from None
     require(len(study.lr) == len(study.depth), "lr: give one for each depth")
     require(min(study.depth) >= 0 and study.steps > 0 and study.record_every > 0, "depth, steps: a number of them")
+    require(max(study.depth) <= DEEPEST, f"depth must be at most {DEEPEST:,}, not {max(study.depth):,}")
+    seeds = study.seeds if isinstance(study.seeds, int) else len(study.seeds)
+    rows = seeds * len(study.depth) * study.steps
+    require(rows <= MOST_ROWS, f"the curves have {rows:,} points; at most {MOST_ROWS:,} are accepted")
     data = DATASETS.make(study.dataset).load(where["data_root"], where["download"])
     task = _task(data)
     starts = [_start(study.init, data, depth) for depth in study.depth]

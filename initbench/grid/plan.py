@@ -89,7 +89,7 @@ class Plan:
 
 def plan(study: VarianceStudy) -> Plan:
     """The distinct networks of `study`. Raises `UsageError` if no pairing is possible, or none would fit in memory."""
-    _require_memory(study.widths, study.batch)
+    require_memory(study.widths, study.batch)
     impossible: dict[Pairing, str] = {}
     networks: dict[str, dict[Member, tuple[Pairing, ...]]] = {}
     for init, activation in study.pairings:
@@ -107,7 +107,7 @@ def plan(study: VarianceStudy) -> Plan:
     return Plan(study, networks, impossible)
 
 
-def _require_memory(widths: tuple[int, ...], batch: int) -> None:
+def require_memory(widths: tuple[int, ...], batch: int) -> None:
     """Refuse what cannot fit before anything is allocated: the weights of one draw and what one network leaves."""
     weights = sum(a * b for a, b in itertools.pairwise(widths))
     needed = 4 * (2 * weights + 6 * batch * sum(widths) + 2 * batch**2 * len(widths))

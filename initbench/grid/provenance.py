@@ -15,6 +15,7 @@ import torch
 
 from initbench.core.catalogue import Catalogue
 from initbench.engine import device as devices
+from initbench.engine.tuning import processor
 
 PACKAGES = ("initbench", "torch", "numpy", "scipy", "pandas")
 
@@ -47,15 +48,17 @@ class Told:
     """What a manifest says of one run, from when this is made."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
+        self._device, self._processor, self._threads = device, processor(), torch.get_num_threads()
         self._started, self._clock = datetime.now(UTC), time.monotonic()
 
     def now(self) -> dict[str, Any]:
-        """Versions, commit, device, and the times up to now."""
+        """Versions, commit, device, processor, torch's threads, and the times up to now."""
         return {
             "versions": versions(),
             "commit": commit(),
             "device": devices.describe(self._device),
+            "processor": self._processor,
+            "threads": self._threads,
             "started": self._started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - self._clock, 3),
         }

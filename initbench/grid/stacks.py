@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 import torch
 
 from initbench import reference
 from initbench.core.cell import Cell
+from initbench.core.errors import InitbenchError, UsageError
+from initbench.core.plugins import told
 from initbench.engine.signals import subnormals_flushed
 from initbench.engine.timing import Stopwatch
 from initbench.engine.training.trainer import METRICS, Halted, Outcome, train
@@ -17,8 +21,30 @@ from initbench.engine.tuning import UNTUNED, Tuning
 from initbench.grid.training_plan import identity
 from initbench.recipe.samples import Split, steps_of
 
-Part = tuple[Sequence[Cell], dict[str, pd.DataFrame]]
-"""Cells that were trained together, and the tables that tell of them."""
+OUT_OF_MEMORY = "out of memory"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Cells that were trained together, and the tables that tell of them."""
+
+    cells: Sequence[Cell]
+    tables: dict[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Cells whose training came to no end."""
+
+    cells: Sequence[Cell]
+    reason: str
+    tries: int = 1
+    """How often that may happen to the same cells before it is believed."""
+    divides: bool = False
+    """Whether one of them alone may be at fault, so that they are to be tried apart."""
+
+
+Done = Part | Failed
 
 
 @dataclass(frozen=True)
@@ -57,23 +83,39 @@ def _by_reference(cells: Sequence[Cell], data: Split, watch: Stopwatch, _: Sessi
 ENGINES = {"stacked": Engine(_stacked), "reference": Engine(_by_reference, alone=True)}
 
 
+def attempted(cells: Sequence[Cell], data: Split, session: Session) -> list[Done]:
+    """What `trained` gives; an error on the way, but one of the user's, is a failure of the stack."""
+    try:
+        return trained(cells, data, session)
+    except UsageError:
+        raise
+    except Exception as error:
+        reason = f"{told(error)}{_place(error)}"
+    return [Failed(cells, reason, tries=2, divides=True)]
+
+
+def _place(error: Exception) -> str:
+    """Where it was raised, if its own words do not say so."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return "" if isinstance(error, InitbenchError) else f" ({Path(frame.filename).name}, line {frame.lineno})"
+
+
 @subnormals_flushed()
-def trained(cells: Sequence[Cell], data: Split, session: Session) -> list[Part]:
+def trained(cells: Sequence[Cell], data: Split, session: Session) -> list[Done]:
     """The stack's tables; where memory does not hold it, those of its halves."""
     watch = Stopwatch(data.train.images.device)
     try:
         with watch.lap("stack"):
             outcomes = session.engine.train(cells, data, watch, session)
-        return [(cells, _tables(cells, outcomes, watch, session.device))]
+        return [Part(cells, _tables(cells, outcomes, watch, session.device))]
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not _is_memory(error):
             raise
     # out of the except: the error's traceback holds the tensors that filled the memory
     if len(cells) == 1:
-        outcomes = [Outcome("failed", metrics=dict.fromkeys(METRICS, float("nan")))]
-        return [(cells, _tables(cells, outcomes, watch, session.device, "out of memory"))]
+        return [Failed(cells, OUT_OF_MEMORY)]
     middle = len(cells) // 2
-    return [part for half in (cells[:middle], cells[middle:]) for part in trained(half, data, session)]
+    return [done for half in (cells[:middle], cells[middle:]) for done in trained(half, data, session)]
 
 
 def _is_memory(error: Exception) -> bool:
@@ -87,7 +129,7 @@ def _is_memory(error: Exception) -> bool:
 
 
 def _tables(
-    cells: Sequence[Cell], outcomes: Sequence[Outcome], watch: Stopwatch, device: str, note: str = ""
+    cells: Sequence[Cell], outcomes: Sequence[Outcome], watch: Stopwatch, device: str
 ) -> dict[str, pd.DataFrame]:
     """A part: a row per training in `runs`, its curves beside it."""
     times = {f"{phase}_seconds": watch.seconds(phase) for phase in ("stack", "training", "evaluation")}
@@ -96,7 +138,7 @@ def _tables(
     for cell, outcome in zip(cells, outcomes, strict=True):
         who = {"training_id": identity(cell)}
         about = {"status": outcome.status, "diverged_at": outcome.diverged_at, "stopped_at": outcome.stopped_at}
-        runs.append({**who, **about, "note": note, **outcome.metrics, **times, **shared})
+        runs.append({**who, **about, "note": "", **outcome.metrics, **times, **shared})
         curves += [{**who, **row} for row in outcome.curves]
         layers += [{**who, **row} for row in outcome.layer_curves]
     whole = pd.DataFrame(runs).astype({"diverged_at": "Int64", "stopped_at": "Int64"})

@@ -8,13 +8,13 @@ import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from initbench.activations import ACTIVATIONS
 from initbench.core.cell import Cell
 from initbench.core.errors import UsageError
-from initbench.core.records import parameter_count, shape_of
+from initbench.core.records import Network, parameter_count, shape_of
 from initbench.datasets import Data
 from initbench.engine.training.trainer import OWN
 from initbench.engine.tuning import UNTUNED
@@ -26,6 +26,8 @@ FEWEST = 8
 """A stack is not split among cores below this many networks: calls would take longer than products."""
 MEMORY = 2**30
 """Bytes that the stacks under way may take; one network always fits."""
+REMEMBERED = 2**14
+"""Ids that are kept, of the cells at hand: a grid may have a million."""
 COPIES = 6
 """Of the parameters: themselves, two gradients on their way, up to three of the optimizer."""
 
@@ -87,7 +89,7 @@ def as_trained(cell: Cell) -> Cell:
     )
 
 
-@cache
+@lru_cache(maxsize=REMEMBERED)
 def identity(cell: Cell) -> str:
     """A hash of all that the cell says: the same on every machine."""
     told = json.dumps(vars(cell), sort_keys=True)
@@ -101,12 +103,17 @@ def part_name(stack: Sequence[Cell]) -> str:
 
 def _refusal(cell: Cell, data: Data) -> str:
     """Why this training cannot be; empty where it can."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if (needed := bytes_of(cell, data)) > there:  # first: naming the layers of such a network takes long itself
+        return f"one network needs about {needed / 2**30:.3g} GiB; this machine has {there / 2**30:.3g}"
     network = shape_of(cell, data.features, data.classes)
     try:
         images = len(data.train_images) - held_out(len(data.train_images), cell.validation)
         INITIALIZERS.make(cell.init).promises(ACTIVATIONS.make(cell.activation), network)
     except UsageError as reason:
         return str(reason)
+    if missing := _misses_branches(cell, network):
+        return missing
     watched = SCHEDULES.make(cell.schedule).watches_validation or cell.early_stopping
     if watched and not cell.record_every:
         return "early stopping and the schedule plateau look at the validation loss every record_every steps; give it"
@@ -114,9 +121,21 @@ def _refusal(cell: Cell, data: Data) -> str:
         return f"batch normalization needs 2 images or more in a minibatch; {images} by {size} leaves one with 1"
     if not cell.residual and any(REGULARIZERS.make(name).branches for name, _ in cell.regularizers):
         return "stochastic depth skips residual branches; set residual"
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if (needed := bytes_of(cell, data)) > there:
-        return f"one network needs about {needed / 2**30:.3g} GiB; this machine has {there / 2**30:.3g}"
+    return ""
+
+
+def _misses_branches(cell: Cell, network: Network) -> str:
+    """Why residual branches do not come out even, or are not what the initializer is for; empty where they serve."""
+    branch, length = INITIALIZERS.make(cell.init).branch, network.residual
+    if length > 1 and cell.depth and (left := (cell.depth - 1) % length):
+        fits = cell.depth - left
+        return (f"branches of {length} layers follow the first layer: depth {cell.depth} leaves {left} over; give"
+                f" {fits} or {fits + length}")  # fmt: skip
+    if branch and length < branch.layers:
+        many = f" of {branch.layers} layers; set residual = {branch.layers}" if branch.layers > 1 else "; set residual"
+        return f"{cell.init} needs residual branches{many}"
+    if branch and not network.branches:
+        return f"{cell.init} needs residual branches; depth {cell.depth} has none"
     return ""
 
 
@@ -124,12 +143,13 @@ def _stacks(
     distinct: Collection[Cell], data: Mapping[str, Data], most: int, workers: int
 ) -> Iterator[tuple[Cell, ...]]:
     """Trainings that share all but their own, in stacks of about equal size."""
-    groups: dict[Cell, list[Cell]] = {}
+    groups: dict[tuple[Cell, bool], list[Cell]] = {}
     most = min(most, max(FEWEST, -(-len(distinct) // workers)))
     for cell in distinct:
-        groups.setdefault(_shared(cell), []).append(cell)
-    by_split = sorted(groups.items(), key=lambda item: split_of(item[0]))
-    for shared, members in by_split:
+        scaled = INITIALIZERS.make(cell.init).branch is not None  # these have parameters that others lack
+        groups.setdefault((_shared(cell), scaled), []).append(cell)
+    by_split = sorted(groups.items(), key=lambda item: split_of(item[0][0]))
+    for (shared, _), members in by_split:
         # equal settings beside each other are one group of the optimizer
         members.sort(key=lambda cell: (cell.lr, cell.momentum, cell.nesterov, cell.weight_decay))
         fit = max(1, min(most, MEMORY // workers // bytes_of(shared, data[shared.dataset])))
@@ -152,7 +172,13 @@ def bytes_of(cell: Cell, data: Data) -> int:
     """What one network of a stack takes in memory, in float32."""
     batch = batch_length(cell, len(data.train_images))
     activations = 4 * batch * (cell.depth * cell.width + data.classes)
-    return 4 * (COPIES * parameter_count(shape_of(cell, data.features, data.classes)) + activations)
+    return 4 * (COPIES * _parameters(cell.depth, cell.width, data.features, data.classes) + activations)
+
+
+@lru_cache
+def _parameters(depth: int, width: int, features: int, classes: int) -> int:
+    """Weights and biases of one network."""
+    return parameter_count(shape_of(Cell(depth=depth, width=width), features, classes))
 
 
 def multiply_adds(cell: Cell, data: Data) -> int:

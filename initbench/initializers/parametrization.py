@@ -10,8 +10,8 @@ from initbench.initializers.record import Initializer, Setting
 
 
 @register("mup", formula="Var(w) = scale/fan_in, of the output layer scale/(n fan_in), n = width/base_width; lr/n of"
-          " hidden and output weights by Adam and its like; by SGD n·lr of first weights and hidden biases, lr/n of output"
-          " weights; lr·weight_decay as it is",
+          " hidden and output weights by Adam and its like; by SGD n·lr of first weights and hidden biases, lr/n of"
+          " output weights; lr·weight_decay as it is",
           source="Yang et al. 2021 (Tensor Programs V, arXiv:2203.03466), table 3: without multipliers",
           summary="The best learning rate stays as the network gets wider, so that it is tuned narrow. scale=2 for"
           " rectifiers, 1 for tanh; hidden layers are those of he_normal(2), lecun_normal(1).")  # fmt: skip

@@ -93,7 +93,7 @@ def _html(told: list[Told], title: str = "") -> str:
     subjects = list(_subjects(told))
     grids = [table for subject in subjects for table in subject.tables if isinstance(table, Grid)]
     scripts = list(_scripts(grids))
-    return environment().get_template("page.html.j2").render(
+    page = environment().get_template("page.html.j2").render(
         title=title or " · ".join(subject.finding.question for subject in subjects),
         alone=len(subjects) == 1,
         subjects=subjects,
@@ -106,6 +106,7 @@ def _html(told: list[Told], title: str = "") -> str:
         made=datetime.now(UTC).isoformat(timespec="minutes"),
         version=version("initbench"),
     )  # fmt: skip
+    return page.encode(errors="backslashreplace").decode()  # a folder's name may be bytes that are no letters
 
 
 def write_all(out: Path, folder: Path, formats: Sequence[str] = (PNG,)) -> list[Path]:

@@ -13,8 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from initbench.analysis import stored
 from initbench.analysis.results import Results
-from initbench.core.errors import UsageError, WorkError
+from initbench.core.errors import UsageError
 from initbench.core.files import write_text
 
 FILE = "answer.json"
@@ -71,14 +72,9 @@ def _parts(out: Path) -> list[str]:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        layout, _ = told["layout"], told["parts"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise WorkError(f"{path} cannot be read: {error}") from None
-    if layout > LAYOUT:
+    if stored.read(path, json.loads, stored.Layout)["layout"] > LAYOUT:
         raise UsageError(f"{path} was written by a newer version of initbench; use that")
-    return told
+    return stored.read(path, json.loads, stored.Answer)
 
 
 def _plain(frame: pd.DataFrame) -> dict[str, list[Any]]:

@@ -17,6 +17,7 @@ from initbench.analysis.page.alternatives import in_words
 from initbench.analysis.page.answers import Answer
 from initbench.analysis.page.svg import Inline, inline
 from initbench.analysis.results import Results
+from initbench.core.errors import WorkError
 
 
 class Made(NamedTuple):
@@ -57,11 +58,18 @@ def drawn(made: Iterable[Made], prefix: str = "f") -> Iterator[Drawn]:
 def figures(answer: Answer, parts: dict[str, Results]) -> Iterator[Made]:
     """All figures that the study asks for, and a sweep's; where it asks for none, those that its parts' kinds have."""
     for name, numbers in answer.figures.items():
-        yield Made(name, numbers, relation.draw(numbers))
+        yield Made(name, numbers, _relation(name, numbers))
     for part, results in parts.items():
         if not answer.figures or report.is_sweep(results, report.LARGE_SWEEP):
             for name, numbers, figure in report.figures(results):
                 yield Made(f"{part}_{name}".lstrip("_"), numbers, figure, part)
+
+
+def _relation(name: str, numbers: pd.DataFrame) -> Figure:
+    try:
+        return relation.draw(numbers)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:  # anyone may have written the file
+        raise WorkError(f"the figure '{name}' cannot be drawn: {type(error).__name__}: {error}") from None
 
 
 def _drawn(place: str, made: Made) -> Drawn:

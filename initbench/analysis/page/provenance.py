@@ -12,10 +12,12 @@ from initbench.analysis.page.answers import Answer
 from initbench.analysis.results import Results
 
 END = "END_OF_STUDY"
+"""What ends the study file among the shell's commands, and does not stand in it."""
 MANIFEST = {
     "started": "Started",
     "seconds": "Took",
     "device": "Device",
+    "processor": "Processor",
     "engine": "Engine",
     "commit": "Commit",
     "versions": "Versions",
@@ -23,6 +25,7 @@ MANIFEST = {
     "plugins": "Plug-ins (fingerprint)",
     "tuning": "Chosen for speed",
     "key": "Key of the study",
+    "merged": "Merged from",
 }
 """Entry of a manifest -> heading."""
 
@@ -37,6 +40,8 @@ def rows(results: Results) -> list[tuple[str, str]]:
 def _written(name: str, value: Any) -> str:
     if name == "seconds":
         return f"{words.number(float(value), 3)} s"
+    if name == "merged":
+        return ", ".join(f"{each['folder']} ({each['key']})" for each in value)
     told = words.level(value)
     return f"{told[:-1]}, with changes that were not committed" if name == "commit" and told.endswith("+") else told
 
@@ -45,8 +50,10 @@ def again(answer: Answer, parts: Mapping[str, Results]) -> str:
     """Shell commands that make all of it anew: the study file, whole, and the command that runs it."""
     text = answer.text or tomli_w.dumps(_study(answer, parts))
     name = _name(answer, parts)
-    full = " --full" if answer.full else ""
-    return f"cat > {name}.toml <<'{END}'\n{text.strip()}\n{END}\ninitbench run {name}.toml{full}\n"
+    full, end = " --full" if answer.full else "", END
+    while end in text:  # else what follows it would be commands
+        end += "_"
+    return f"cat > {name}.toml <<'{end}'\n{text.strip()}\n{end}\ninitbench run {name}.toml{full}\n"
 
 
 def _study(answer: Answer, parts: Mapping[str, Results]) -> dict[str, Any]:

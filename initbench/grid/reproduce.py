@@ -1,0 +1,92 @@
+"""Trainings of a results folder carried out again: as its manifest says, and in float64 to see what float32 rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+import torch
+
+from initbench.core.cell import Cell
+from initbench.core.errors import UsageError
+from initbench.core.randomness import generator
+from initbench.engine import device as devices
+from initbench.engine.tuning import Tuning
+from initbench.grid.factors import SPECS
+from initbench.grid.stacks import ENGINES, Part, Session, trained
+from initbench.grid.study import Study
+from initbench.grid.training import Job, prepare
+from initbench.grid.training_plan import TrainingPlan, identity, plan_training, split_of
+from initbench.recipe.samples import Split, split
+
+
+def device_of(manifest: Mapping[str, Any]) -> str:
+    """Where the results were made, as an option: the CPU or a GPU. Raises `UsageError` where no such is here."""
+    made_on = manifest.get("device", "CPU")
+    if made_on.startswith("CPU"):
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise UsageError(
+            f"the results were made on {made_on}, and torch sees no GPU here; --device cpu compares with it"
+        )
+    return "cuda"
+
+
+def plugins_changed(manifest: Mapping[str, Any]) -> list[str]:
+    """The plug-ins whose code is another now. Raises `UsageError` for one that is not there."""
+    there = {f"{catalogue.kind} {entry.name}": entry for catalogue in SPECS.values() for entry in catalogue}
+    wanted: dict[str, str] = manifest.get("plugins", {})
+    if missing := [name for name in wanted if name not in there]:
+        raise UsageError(f"the results rest on a plug-in that is not there: {missing[0]}; give its file with --plugin")
+    origins = {name: there[name].origin for name in wanted}
+    return [name for name, content in wanted.items() if (o := origins[name]) is None or o.fingerprint != content]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some of the cells, drawn by `seed`; all, if it is not said how many."""
+
+    runs: int | None = None
+    seed: int = 0
+
+    def of(self, cells: Sequence[Cell]) -> list[Cell]:
+        """The cells, in their order."""
+        order = torch.randperm(len(cells), generator=generator(self.seed, "reproduce", len(cells))).tolist()
+        return [cells[place] for place in sorted(order[: self.runs])]
+
+
+def training_again(study: dict[str, Any], manifest: Mapping[str, Any], where: dict[str, Any], sample: Sample) -> Job:
+    """The job of a folder's study, or of a sample of it, by the engine and the tuning that its manifest tells.
+
+    Raises `UsageError` for what cannot be.
+    """
+    engine = manifest.get("engine", "")
+    job = prepare(Study(**study), **where, engine=engine if engine in ENGINES else "stacked")
+    tuning = Tuning.told(manifest.get("tuning")) or job.tuning
+    cells = sample.of(job.plan.cells)
+    # a stack is divided among as many threads as then: its size decides how it rounds
+    threads = manifest.get("threads", job.workers) if job.device.type == "cpu" else job.workers
+    return replace(job, tuning=tuning, plan=plan_training(cells, job.data, tuning.stack, threads))
+
+
+def in_float64(job: Job, cell_ids: Collection[str]) -> dict[str, pd.DataFrame]:
+    """The tables of these cells of the job, by the stacked engine in float64: what float32 comes near to."""
+    cells = [cell for cell in job.plan.cells if identity(cell) in cell_ids]
+    planned = plan_training(cells, job.data, job.tuning.stack)
+    session = Session(devices.describe(job.device), ENGINES["stacked"])
+    done = [each for stack in planned.stacks for each in trained(stack, _exact(job, stack[0]), session)]
+    return _of_cells(planned, [part for part in done if isinstance(part, Part)], job.tables)
+
+
+def _exact(job: Job, cell: Cell) -> Split:
+    dataset, normalization, validation, seed = split_of(cell)
+    return split(job.data[dataset], normalization, validation, seed).to(job.device, torch.float64)
+
+
+def _of_cells(planned: TrainingPlan, parts: list[Part], tables: Collection[str]) -> dict[str, pd.DataFrame]:
+    """A row per cell of `planned`, whichever shares its training."""
+    who = pd.DataFrame({"cell_id": list(map(identity, planned.cells)), "training_id": planned.trainings})
+    joined = {name: pd.concat([part.tables[name] for part in parts], ignore_index=True) for name in tables}
+    return {name: who.merge(rows, on="training_id") for name, rows in joined.items()}
