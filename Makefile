@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 REPEATS ?= 5
 LONG := studies/calibration.toml
 
-.PHONY: help demo test studies lint bench bench-compare bench-baseline fuzz clean
+.PHONY: help demo test studies lint bench bench-compare bench-baseline bench-memory fuzz torture clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -32,6 +32,12 @@ bench-compare: $(INSTALLED)  ## fail if a path is slower than results/benchmarks
 
 bench-baseline: $(INSTALLED)  ## measure that baseline anew, on a quiet machine (REPEATS=5, 2 to 4 minutes each)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.gate renew --repeats $(REPEATS)
+
+bench-memory: $(INSTALLED)  ## memory by cells, overhead by stacks
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.memory
+
+torture: $(INSTALLED)  ## kill, damage, fill the disk: every fault on the real program (6 minutes); writes docs/reliability.md
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m torture --write docs/reliability.md
 
 fuzz: $(INSTALLED)  ## a hundred thousand bad inputs: never a traceback
 	$(BIN)/python tests/fuzz.py

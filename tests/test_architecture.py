@@ -12,8 +12,8 @@ import initbench
 
 PACKAGE = Path(initbench.__file__).parent
 FLOORS = [{"core"}, {"activations", "datasets"}, {"theory"}, {"initializers", "recipe"}, {"engine", "reference"},
-          {"grid", "analysis", "battery"}, {"kinds"}, {"studies"}, {"api", "comparing", "merging", "probing", "reproducing"},
-          {"cli"}]  # fmt: skip
+          {"grid", "analysis", "battery"}, {"kinds"}, {"studies"},
+          {"api", "comparing", "merging", "probing", "reproducing"}, {"cli"}]  # fmt: skip
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 FILES = [path for path in PACKAGE.rglob("*.py") if path.stem not in ("__init__", "__main__") or path.parent != PACKAGE]
 

@@ -307,7 +307,17 @@ def test_equal_levels_are_counted():
 
 def answer_of(folder):
     numbers = pd.DataFrame({"x": [1, 2], "low": [-np.inf, 0.5], "who": ["a", "b"], "none": [np.nan, 1.0]})
-    answer = Answer("he", "Why?", "He 2015", ("a caveat",), numbers, {"one": numbers}, "question = 'Why?'", True)
+    told = ("claim", "outcome", "bound", "published", "measure", "method", "explained", "differs")
+    words = {name: ["a", ""] for name in told}
+    ends = {
+        "estimate": [np.nan, 1.0],
+        "low": [-np.inf, 0.5],
+        "high": [np.inf, 2.0],
+        "least": [0.0, 0.0],
+        "most": [1.0, 1.0],
+    }
+    outcomes = pd.DataFrame({**words, **ends, "n": [3, 3], "answers": [True, False]})
+    answer = Answer("he", "Why?", "He 2015", ("a caveat",), outcomes, {"one": numbers}, "question = 'Why?'", True)
     keep(answer, folder, {"": Results(folder)})
     return answer
 

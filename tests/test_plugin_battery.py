@@ -13,7 +13,6 @@ import numpy as np, torch, initbench as ib
 from initbench.activations import Activation
 from initbench.datasets import Data, DataSet
 from initbench.initializers import Basis, Initializer
-from initbench.recipe.optimizers import Optimizer
 """
 
 
@@ -57,7 +56,6 @@ class It(torch.optim.Optimizer):
 
 
 DATA = "Data(torch.zeros(4, 3), torch.arange(4) % 2, torch.zeros(4, 3), torch.arange(4) % 2, (1, 1, 3), 2)"
-FULL_OPTIMIZER = "@ib.optimizer\ndef it():\n    return Optimizer({})"
 WRONG = {
     ("initializer", "can be made"): "@ib.initializer\ndef it(w):\n    return w[:1]",
     ("initializer", "shape and dtype"): of_basis("lambda layer, g: torch.randn(layer.fan_in, 2, generator=g)"),
@@ -88,7 +86,6 @@ WRONG = {
     ("data set", "global generators"): "@ib.dataset\ndef it():\n    def load(root, download):\n        torch.rand(1)\n"
         f"        return {DATA}\n    return DataSet(load, 3)",
     ("optimizer", "can be made"): optimizer("pass", "lr").replace("torch.optim.Optimizer", "dict"),
-    ("optimizer", "element by element"): FULL_OPTIMIZER.format("lambda groups, **_: torch.optim.Adafactor(groups)"),
     ("optimizer", "no chance"): optimizer("w.sub_(group['lr'] * w.grad * (1 + 1e-10 * torch.rand(1).double()))"),
     ("optimizer", "finite"): optimizer("w.sub_(group['lr'] * w.grad / w.grad.abs())"),
     ("optimizer", "learning rate"): optimizer("w.sub_(0.1 * w.grad)"),

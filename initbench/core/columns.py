@@ -214,7 +214,8 @@ for _field in fields(Cell):
         _column(_field.name, f"a factor of the cell, {_field.default!r} unless the study says", "runs")
 _column(
     "status",
-    "finished; diverged: a loss is no number, or beyond float32; impossible and failed: the note says why",
+    "finished; diverged: a loss is no number, or beyond float32; impossible and failed: the note says why;"
+    " the same command tries again what failed",
     "runs",
 )
 _column("diverged_at", "the update whose loss was the first that is no number", "runs")

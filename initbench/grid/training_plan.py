@@ -109,7 +109,10 @@ def _refusal(cell: Cell, data: Data) -> str:
     network = shape_of(cell, data.features, data.classes)
     try:
         images = len(data.train_images) - held_out(len(data.train_images), cell.validation)
-        INITIALIZERS.make(cell.init).promises(ACTIVATIONS.make(cell.activation), network)
+        initializer, activation = INITIALIZERS.make(cell.init), ACTIVATIONS.make(cell.activation)
+        initializer.promises(activation, network)
+        if initializer.rates:
+            initializer.learning_rates(activation, network, OPTIMIZERS.make(cell.optimizer).normalizes)
     except UsageError as reason:
         return str(reason)
     if missing := _misses_branches(cell, network):
