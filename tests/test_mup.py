@@ -10,6 +10,7 @@ import torch
 from test_training_twin import BASE, check, prepared
 from torch import nn
 
+import initbench as ib
 from initbench import reference
 from initbench.activations import ACTIVATIONS
 from initbench.core.cell import Cell
@@ -246,3 +247,13 @@ def pre_activations(model, h):
         seen.append(layer(h))
         h = seen[-1].relu()
     return seen
+
+
+def test_a_probe_knows_the_output_layer():
+    layers = [nn.Linear(16, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10)]
+    plain, followed = (
+        ib.probe(nn.Sequential(*parts), torch.randn(4, 16), init="mup", seeds=1).layers["weight_variance"].tolist()
+        for parts in (layers, [*layers, nn.ReLU()])
+    )
+    assert plain == pytest.approx([2 / 16, 2 / 256, 2 / (4 * 256)], rel=0.1)  # width 256 is 4 times the base
+    assert followed == pytest.approx([2 / 16, 2 / 256, 2 / 256], rel=0.1)  # the last is hidden like any other

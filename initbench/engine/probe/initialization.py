@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -51,6 +52,7 @@ def by_initializer(
     other command for its place, fans and seed. Raises `UsageError` where an activation is refused.
     """
     parameters, done, kept = dict(module.named_parameters(remove_duplicate=False)), set(), []
+    output = next((row for row in reversed(rows) if row.form.role == "weights"), None)  # unless an activation follows
     for row in rows:
         if row.form is UNKNOWN or row.form.role in ("lookup", "normalization"):
             kept += [name for name in row.parameters if row.form.role != "normalization"]
@@ -67,15 +69,15 @@ def by_initializer(
                 continue
             done.add(id(weight))
             place = Layer(len(done), fans[0], fans[1])
-            _draw(initializer, place, activation, row, weight, _biases(module, name), seed)
+            setting = Setting(place, activation, output=row is output and not row.known["activation"])
+            _draw(initializer, setting, row, weight, _biases(module, name), seed)
     return [f"left as found: {', '.join(dict.fromkeys(kept))}"] if kept else []
 
 
 @torch.no_grad()
 def _draw(
-    initializer: Initializer, place: Layer, activation: Activation, row: Row, weight: nn.Parameter,
-    biases: list[nn.Parameter], seed: int,
-) -> None:  # fmt: skip
+    initializer: Initializer, setting: Setting, row: Row, weight: nn.Parameter, biases: list[nn.Parameter], seed: int
+) -> None:
     """The promise is of torch's fans, the draw of the weight as a matrix with a row for each of its units.
 
     What has weights at a kernel's centre alone is promised and drawn as the matrix of each group's channels there.
@@ -84,12 +86,12 @@ def _draw(
     if initializer.central and row.form.has_kernel:
         centre: tuple[Any, ...] = (..., *(size // 2 for size in drawn.shape[2:]))
         drawn, groups = drawn.zero_()[centre], row.known["groups"]
-        place = Layer(place.index, drawn.shape[1], len(drawn) // groups)
+        setting = replace(setting, layer=Layer(setting.layer.index, drawn.shape[1], len(drawn) // groups))
     try:
-        promise = initializer.alone(Setting(place, activation))
+        promise = initializer.alone(setting)
     except UsageError as refused:
         raise UsageError(f"{row.known['module']}: {refused}") from None
-    matrix = Layer(place.index, drawn[0].numel(), len(drawn) // groups)
+    matrix = Layer(setting.layer.index, drawn[0].numel(), len(drawn) // groups)
     unit = initializer.basis.weights(matrix, seed, groups)
     drawn.copy_((unit * (promise.variance + promise.mean**2) ** 0.5).view_as(drawn))
     for bias in biases:
