@@ -1,6 +1,12 @@
 """What all tests share."""
 
+import os
+
 import pytest
+
+if beside := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+    # before torch is loaded: where all workers use all cores, their threads wait for each other longer than they work
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // beside)))
 
 
 @pytest.fixture(autouse=True, scope="session")
