@@ -121,7 +121,14 @@ def _require_sound(inquiry: Inquiry) -> None:
             require(fits, f"{part and f'part {part}: '}{key} is {what}, not {shown(options.get(key))}")
     for drawing in inquiry.figure:
         require(is_plain(drawing.name), f"figure '{drawing.name}': {rule}")
+        alike = [other.name for other in inquiry.figure].count(drawing.name)
+        require(alike == 1, f"{alike} figures are called '{drawing.name}'; each needs a name of its own")
         require(drawing.part != [], f"figure {drawing.name}: part names none")
+        require(drawing.measure != [], f"figure {drawing.name}: measure names none")
+        for measure in _several(drawing.measure):
+            MEASURES.make(measure)  # an unknown one is told now
+        alone = isinstance(drawing.measure, str) or not (drawing.panel or drawing.y or drawing.alike)
+        require(alone, f"figure {drawing.name}: with several measures there is no panel, y or alike")
 
 
 _OF_ALL: dict[str, tuple[type, str]] = {"kind": (str, "a name"), "like": (str, "a name"), "full": (dict, "a table")}
@@ -178,18 +185,25 @@ def _observed(results: Results, measure: str, table: str = "", law: str = "") ->
 
 
 def _drawn(drawing: Drawing, parts: Mapping[str, Results]) -> pd.DataFrame:
-    measure = MEASURES.make(drawing.measure)
+    measures = list(map(MEASURES.make, _several(drawing.measure)))
+    line = _line(drawing, parts)
+    drawn = [relation.summary(_shown(drawing, measure.spec, parts), drawing, measure, line) for measure in measures]
+    return pd.concat(drawn, ignore_index=True)
+
+
+def _shown(drawing: Drawing, measure: str, parts: Mapping[str, Results]) -> pd.DataFrame:
+    """Observations of what is drawn, measured and by the law."""
     where = {name: as_stored(name, level) for name, level in drawing.where.items()}
     frames = []
     for part in _several(drawing.part):
         for law in ("", drawing.law) if drawing.law else ("",):
-            found = chosen(_observed(parts[part], drawing.measure, drawing.table, law), where)
+            found = chosen(_observed(parts[part], measure, drawing.table, law), where)
             frames.append(found.assign(part=part, source=law or MEASURED))
     found = pd.concat(frames, ignore_index=True)
     for name in (drawing.x, drawing.y, drawing.hue, drawing.panel):
         if name and name not in found:
             raise UsageError(f"figure {drawing.name}: no factor '{name}' varies{did_you_mean(name, found.columns)}")
-    return relation.summary(found, drawing, measure, _line(drawing, parts))
+    return found
 
 
 def _line(drawing: Drawing, parts: Mapping[str, Results]) -> pd.DataFrame | None:
@@ -233,7 +247,7 @@ def index(folder: Path, found: Mapping[str, pd.DataFrame]) -> str:
     outcomes = [word for table in found.values() for word in table["outcome"]]
     lines = ["Questions, one TOML file each. `initbench run FILE` answers one; `make studies` answers all but the",
              "calibration of the verdicts and writes this file.", "",
-             f"**Of {len(outcomes)} expectations, each stated before its study ran, {outcomes.count(HELD)} held, "
+             f"**Of {len(outcomes)} expectations, each stated before its study ran (a caveat tells where not), {outcomes.count(HELD)} held, "
              f"{outcomes.count(NOT_HELD)} did not, and {outcomes.count(UNDECIDED)} are undecided.** Each interval is "
              "one of 95 %, not corrected for the number of expectations.", ""]  # fmt: skip
     for row in listed(folder).to_dict("records"):

@@ -7,6 +7,7 @@ import pytest
 
 from initbench.analysis.figures import relation
 from initbench.analysis.measures import MEASURES
+from initbench.analysis.page.alternatives import in_words
 from initbench.core.errors import UsageError
 
 SPREAD = MEASURES.make("spread(of=z_second_moment)")
@@ -73,3 +74,24 @@ def test_panels_that_share_an_axis_share_its_labels():
     axes = relation.draw(relation.summary(table, told, measure)).axes
     assert [one.get_yscale() for one in axes] == ["log", "log"]
     assert not any(label.get_text() for label in axes[0].get_yticklabels(minor=True))
+
+
+def test_of_several_measures_each_has_a_panel_on_a_scale_of_its_own():
+    names = ["average(of=saturated_fraction)", "growth(of=grad_z_second_moment)"]
+    values = {names[0]: [0.0, 0.9], names[1]: [1e-4, 10.0]}
+    told = relation.Drawing(measure=names, x="init.std", words={"init.std": "σ"})
+    summaries = [
+        relation.summary(
+            pd.DataFrame({"init.std": [0.01, 1.0], "seed": 0, "value": values[name], "source": relation.MEASURED}),
+            told, MEASURES.make(name),
+        ) for name in names
+    ]  # fmt: skip
+    summary = pd.concat(summaries, ignore_index=True)
+    axes = relation.draw(summary).axes
+    for one, expected in zip(axes, values.values(), strict=True):
+        assert list(one.lines[0].get_ydata()) == pytest.approx(expected, rel=1e-12)
+    assert [one.get_yscale() for one in axes] == ["linear", "log"]
+    assert [one.get_ylabel()[:4] for one in axes] == ["mean", "grad"]
+    said = in_words("scale", "Scale", summary)
+    assert "mean saturated fraction by σ" in said
+    assert "factor per layer by σ" in said

@@ -1,6 +1,7 @@
 """Study files of several parts: run, resumed, judged, drawn; bad ones told in one line."""
 
 import math
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -147,6 +148,24 @@ fix = { depth = 9 }
         studies.read(path)
 
 
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ('measure = ["growth", "grwth"]', "unknown measure 'grwth'; did you mean 'growth'?"),
+        ("measure = []", "figure relation: measure names none"),
+        (
+            'measure = ["growth", "growth(of=grad_z_second_moment)"]\npanel = "init"',
+            "with several measures there is no panel, y or alike",
+        ),
+    ],
+)
+def test_a_figure_that_cannot_be_is_told_before_anything_is_done(tmp_path, told, message):
+    path = tmp_path / "one.toml"
+    path.write_text(f'kind = "variance"\ninit = "he"\n[[figure]]\nx = "layer"\n{told}\n')
+    with pytest.raises(UsageError, match=re.escape(message)):
+        studies.read(path)
+
+
 def test_parameters_of_specs_are_factors(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("scale.toml").write_text(
@@ -189,7 +208,7 @@ def test_studies_are_listed_with_their_questions_and_outcomes(run, tmp_path):
     assert run("studies/small.toml", "--index=studies/README.md", "--no-figures").exit_code == 0
     told = (folder / "README.md").read_text(encoding="utf-8")
     for text in ("## other", "Another?", "**3 of 4 expectations held", "| Xavier halves | held |",
-                 "**Of 4 expectations, each stated before its study ran, 3 held, 1 did not, and 0 are undecided.**",
+                 "**Of 4 expectations, each stated before its study ran (a caveat tells where not), 3 held, 1 did not, and 0 are undecided.**",
                  "Not run here: `initbench run studies/other.toml`."):  # fmt: skip
         assert text in told
     Path("results/other").mkdir(parents=True)

@@ -56,7 +56,8 @@ class Drawing(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    measure: str
+    measure: str | list[str]
+    """Of several, each has a panel."""
     x: str
     """A factor, or a parameter of one: ``init.std``."""
     name: str = "relation"
@@ -113,7 +114,7 @@ def summary(found: pd.DataFrame, drawing: Drawing, measure: Measure, line: pd.Da
         names["hue_name"] = drawing.words.get(drawing.over.hue, drawing.over.hue)
     if drawing.alike:
         names["alike_low"], names["alike_high"] = drawing.alike
-    label = measure.label or drawing.measure
+    label = measure.label or measure.spec
     if drawing.versus:
         names["versus"] = ", ".join(map(str, drawing.versus.values()))
         label += f", {'ratio to' if measure.scale == LOG else 'less that of'} {names['versus']}"
@@ -132,12 +133,15 @@ def _less(found: pd.DataFrame, versus: dict[str, Any], scale: Scale) -> pd.DataF
 
 @style.styled
 def draw(summary: pd.DataFrame) -> Figure:
-    """A panel for each level of the panel's factor; lines, or a map where there is a second factor."""
+    """A panel for each level of the panel's factor, or each measure; lines, or a map where there is a second factor."""
+    several = len(summary["measure"].unique()) > 1
+    if several:
+        summary = summary.assign(panel=summary["measure"])
     first, panels = summary.iloc[0], [p for p in summary["panel"].unique() if p != "" or summary["panel"].eq("").all()]
     columns = 2 if len(panels) == 4 else min(MOST_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     figure = style.page(_width(summary, columns), 3.4 * rows + 1.4, first["title"], _caption(summary))
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=not several)
     looks = style.looks(map(str, summary["hue"]), first["hue_name"])
     for axes, panel in zip(grid.flat, panels, strict=False):
         shown = summary[summary["panel"].isin([panel]) | (summary["source"] == "line")]
@@ -145,16 +149,17 @@ def draw(summary: pd.DataFrame) -> Figure:
             _map(axes, shown)
         else:
             _lines(axes, shown, looks)
-        axes.set_title(f"{first['panel_name']} = {panel}" if panel != "" else "", loc="left")
+        axes.set_title(f"{first['panel_name']} = {panel}" if first["panel_name"] else "", loc="left")
         axes.set_xlabel(first["x_name"])
         if "alike_low" in summary:
             axes.axhspan(first["alike_low"], first["alike_high"], color="0.8", zorder=0)
     for axes in grid.flat[len(panels) :]:
         axes.remove()
-    if not first["y_name"]:
-        _scaled(grid[0, 0], summary)
-    for axes in grid[:, 0]:
-        axes.set_ylabel(textwrap.fill(first["y_name"] or first["measure"], LONGEST_LABEL))
+    labelled = zip(grid.flat, panels, strict=False) if several else ((axes, first["measure"]) for axes in grid[:, 0])
+    for axes, measure in labelled:
+        axes.set_ylabel(textwrap.fill(first["y_name"] or measure, LONGEST_LABEL))
+        if not first["y_name"]:
+            _scaled(axes, summary[summary["measure"] == measure])
     if first["hue_name"]:
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right center", title=first["hue_name"], frameon=False)
@@ -265,7 +270,7 @@ def _paths(axes: Axes, line: pd.DataFrame) -> None:
 
 def _caption(summary: pd.DataFrame) -> str:
     measured = summary[summary["source"] == MEASURED]
-    told = f"{measured['measure'].iloc[0]}; {style.seeds(measured['n'])}."
+    told = f"{'; '.join(measured['measure'].unique())}; {style.seeds(measured['n'])}."
     if not summary["y_name"].iloc[0]:
         told += " Band or bar: 95 % interval over seeds, where there are two or more."
     told += " In pairs of one seed." if "versus" in summary else ""

@@ -25,6 +25,8 @@ def in_words(name: str, title: str, summary: pd.DataFrame) -> str:
 
 def _relation(summary: pd.DataFrame) -> str:
     """Lines, or points, of a study's figure: where each starts and ends."""
+    if len(several := summary["measure"].unique()) > 1:
+        return " ".join(_relation(summary[summary["measure"] == measure]) for measure in several)
     first = summary.iloc[0]
     measured = summary[summary["source"] == "measured"]
     if first["y_name"]:
