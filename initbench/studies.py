@@ -245,11 +245,12 @@ def listed(folder: Path) -> pd.DataFrame:
 def index(folder: Path, found: Mapping[str, pd.DataFrame]) -> str:
     """A README of the study files in `folder`, with the outcomes of those that were run."""
     outcomes = [word for table in found.values() for word in table["outcome"]]
+    held, not_held, undecided = map(outcomes.count, (HELD, NOT_HELD, UNDECIDED))
     lines = ["Questions, one TOML file each. `initbench run FILE` answers one; `make studies` answers all but the",
              "calibration of the verdicts and writes this file.", "",
-             f"**Of {len(outcomes)} expectations, each stated before its study ran (a caveat tells where not), {outcomes.count(HELD)} held, "
-             f"{outcomes.count(NOT_HELD)} did not, and {outcomes.count(UNDECIDED)} are undecided.** Each interval is "
-             "one of 95 %, not corrected for the number of expectations.", ""]  # fmt: skip
+             f"**Of {len(outcomes)} expectations, each stated before its study ran (a caveat tells where not), {held} "
+             f"held, {not_held} did not, and {undecided} are undecided.** Each interval is one of 95 %, not corrected "
+             "for the number of expectations.", ""]  # fmt: skip
     for row in listed(folder).to_dict("records"):
         source = f" ({row['source']})" if row["source"] else ""
         lines += [f"## {row['name']}", "", f"{row['question']}{source}", ""]

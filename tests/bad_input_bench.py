@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import bad_inputs
+import pandas as pd
 from bad_inputs import COMMANDS, any_spec, changed, command_lines, jsons, shipped, toml
 from click.testing import CliRunner
 from hypothesis import strategies as st
@@ -87,6 +88,10 @@ MODULE = "import torch\ndef net(): return torch.nn.Sequential(torch.nn.Linear(3,
 PLUGIN = "import initbench as ib, torch\n@ib.activation\ndef mine(z): return torch.tanh(z)\n"
 
 
+SLOW = ("run", "probe", "test-plugin", "verify", "reproduce")
+"""Commands that compute for a second: tried less often."""
+
+
 class FaultyError(Exception):
     """An outcome that must not be, told in a word."""
 
@@ -119,21 +124,27 @@ class Bench:
         files = ["study.toml", "net.py", "plugin.py", "junk.bin", "net.py:net", "net.py:word", "whole", "whole/signal",
                  "whole/training", "whole/nowhere", "new", "."]  # fmt: skip
         unreported = [name for name in files if "whole" not in name]  # a report takes seconds
-        commands = [name for name in COMMANDS if name not in ("run", "probe", "test-plugin", "verify", "reproduce")]
+        rest = [name for name in COMMANDS if name not in SLOW]
+        commands = st.sampled_from(rest * 8 + list(SLOW))
         return {
             "spec": st.sampled_from(list(KINDS)).flatmap(lambda kind: st.tuples(st.just(kind), any_spec(kind))),
             "grid": toml([plain, *grids]),
             "study": toml([*documents, told]),
             "expectation": changed(asked),
             "results": st.sampled_from(self._files()).flatmap(lambda name: st.tuples(st.just(name), self._torn(name))),
-            "command": st.sampled_from(commands).flatmap(
-                lambda name: command_lines(name, unreported if name == "report" else files)
+            "table": st.sampled_from(self._tables()).flatmap(
+                lambda name: st.tuples(st.just(name), bad_inputs.damages())
             ),
+            "command": commands.flatmap(lambda name: command_lines(name, unreported if name == "report" else files)),
         }
 
     def _files(self) -> list[str]:
         here = Path("whole")
         return sorted(str(path.relative_to(here)) for path in here.rglob("*") if path.suffix in (".json", ".toml"))
+
+    def _tables(self) -> list[str]:
+        here = Path("whole")
+        return sorted(str(path.relative_to(here)) for path in here.glob("*/*.parquet"))
 
     def _torn(self, name: str) -> st.SearchStrategy[bytes]:
         text = (Path("whole") / name).read_text(encoding="utf-8")
@@ -142,7 +153,7 @@ class Bench:
     def trials(self) -> dict[str, Trial]:
         """What is done with what is given, by kind."""
         return {"spec": _spec, "grid": self._grid, "study": self._study, "expectation": self._expectation,
-                "results": self._results, "command": _command}  # fmt: skip
+                "results": self._results, "table": self._table, "command": _command}  # fmt: skip
 
     def _grid(self, content: bytes) -> str:
         self._given.write_bytes(content)
@@ -176,6 +187,23 @@ class Bench:
         told = [_command(["status", where]), _command(["compare", where, "--by=init"]),
                 _command(["export", where, "--to=csv", "--into=exported"])]  # fmt: skip
         return max(told)
+
+    def _table(self, given: tuple[str, bad_inputs.Damage]) -> str:
+        name, damage = given
+        part = str(Path("torn") / Path(name).parent)
+        shutil.rmtree("torn", ignore_errors=True)
+        shutil.copytree("whole", "torn")
+        damage.done(pd.read_parquet(Path("whole") / name)).to_parquet(Path("torn") / name, index=False)
+        shutil.rmtree("joined", ignore_errors=True)
+        lines = [["compare", part, "--by=init", "--no-figures"], ["export", part, "--to=csv", "--into=exported"],
+                 ["merge", part, str(Path("whole") / Path(name).parent), "--out=joined",
+                  "--keep=first"],
+                 ["report", part, "--out=page.html"]]  # fmt: skip
+        if name.startswith("signal"):
+            lines.append(["variance", *bad_inputs.TINY, f"--baseline={part}", "--out=again", "--no-figures"])
+        if name.startswith("training"):
+            lines += [["verify", part, "--runs=1"], ["reproduce", part, "--runs=1"]]
+        return max(_command(lines[number % len(lines)]) for number in (damage.place, damage.place + 1))
 
 
 def _spec(given: tuple[str, str]) -> str:

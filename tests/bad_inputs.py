@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import json
 import tomllib
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import click
+import pandas as pd
 import tomli_w
 from hypothesis import strategies as st
 
@@ -128,6 +130,52 @@ def jsons(document: dict) -> st.SearchStrategy[bytes]:
     return mostly(told.map(str.encode), st.one_of(torn, st.binary(max_size=60)), 10)
 
 
+@dataclass(frozen=True)
+class Damage:
+    """What is done to a column of a table, found by its `place`."""
+
+    what: str
+    place: int
+
+    def done(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The table with it."""
+        name = table.columns[self.place % len(table.columns)]
+        column = table[name]
+        match self.what:
+            case "drop":
+                return table.drop(columns=name)
+            case "words":
+                return table.assign(**{name: "word"})
+            case "numbers":
+                return table.assign(**{name: self.place / 3})
+            case "huge":
+                return table.assign(**{name: 10**18})
+            case "missing":
+                return table.assign(**{name: column.where(table.index % 2 == self.place % 2)})
+            case "none":
+                return table.assign(**{name: None})
+            case "lists":
+                return table.assign(**{name: [[1]] * len(table)})
+            case "dates":
+                return table.assign(**{name: pd.Timestamp(0)})
+            case "infinite":
+                return table.assign(**{name: float("inf")})
+            case "twice":
+                return pd.concat([table, table.iloc[:2]], ignore_index=True)
+            case "first":
+                return table.iloc[:1]
+            case "rename":
+                return table.rename(columns={name: "$x"})
+        return table.iloc[:0]
+
+
+def damages() -> st.SearchStrategy[Damage]:
+    """Of one column, or of the rows."""
+    kinds = ["drop", "drop", "words", "numbers", "huge", "missing", "none", "lists", "dates", "infinite", "twice",
+             "first", "rename", "empty"]  # fmt: skip
+    return st.builds(Damage, st.sampled_from(kinds), st.integers(0, 60))
+
+
 def shipped() -> list[dict]:
     """The studies of this repository."""
     return [tomllib.loads(path.read_text(encoding="utf-8")) for path in STUDIES]
@@ -164,9 +212,11 @@ def argument_of(parameter: click.Parameter, files: list[str]) -> st.SearchStrate
 
 TINY = ["--init=he", "--activation=relu", "--depth=2", "--width=3", "--seeds=1", "--batch=2"]
 FIRST = {"variance": TINY, "predict": TINY, "jacobian": [*TINY, "--probes=2", "--at=1"],
+         "probe": ["--input-shape=3", "--batch=2"],
          "audit": ["--seeds=1", "--fan-in=16", "--fan-out=16"],
          "train-grid": ["--set=init=he", "--set=activation=relu", "--set=depth=1", "--set=lr=0.1"]}  # fmt: skip
-LAST = {"train-grid": ["--dry-run"], "variance": ["--no-figures"]}
+LAST = {"train-grid": ["--dry-run"], "variance": ["--no-figures"], "run": ["--no-figures", "--executor=threads"],
+        "verify": ["--runs=1"], "compare": ["--no-figures"]}  # fmt: skip
 
 
 @st.composite

@@ -32,7 +32,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from initbench.core.errors import InitbenchError
 
-SHARES = {"spec": 660, "grid": 180, "study": 100, "expectation": 25, "results": 15, "command": 20}
+SHARES = {"spec": 660, "grid": 180, "study": 100, "expectation": 25, "results": 12, "table": 5, "command": 18}
 """Thousandths of the inputs, by their kind: what is tried fastest most often."""
 SIBLINGS = {"spec": 19, "grid": 4, "study": 4}
 """How often one that was drawn is torn, by kind."""

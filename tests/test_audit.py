@@ -14,7 +14,8 @@ from scipy import stats
 from initbench.cli import main
 from initbench.core.errors import UsageError
 from initbench.core.records import Layer
-from initbench.grid.audit import COLUMNS, CONFIDENCE, CONVENTIONS, audit, spread
+from initbench.grid.audit import COLUMNS, CONFIDENCE, audit, spread
+from initbench.grid.conventions import CONVENTIONS
 from initbench.initializers import INITIALIZERS
 
 FAN_IN, FAN_OUT = 512, 256

@@ -8,7 +8,8 @@ from scipy import stats
 
 from initbench.activations import ACTIVATIONS
 from initbench.core.records import Layer
-from initbench.grid.audit import CONVENTIONS, audit
+from initbench.grid.audit import audit
+from initbench.grid.conventions import CONVENTIONS
 from initbench.initializers import INITIALIZERS, Setting
 from initbench.initializers.bases import parameters
 

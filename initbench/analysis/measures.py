@@ -45,6 +45,8 @@ def _of_rows(by_row: Callable[[Rows], pd.Series], scale: Scale = LINEAR, **told:
     return Measure(lambda rows: float(by_row(rows).iloc[0]), scale, by_row=by_row, **told)
 
 
+RAN = ("finished", "diverged")
+"""Statuses of runs that were made: of others nobody knows whether they would diverge."""
 MEASURES: Catalogue[Measure] = Catalogue("measure")
 
 
@@ -129,7 +131,12 @@ def gap(of: str = "accuracy") -> Measure:
 
 @MEASURES.register("diverged", summary="The share of runs that diverged.")
 def diverged() -> Measure:
-    return _of_rows(lambda rows: rows["status"] == "diverged", SHARE, table="runs", label="share diverged")
+    return _of_rows(
+        lambda rows: (rows["status"] == "diverged").where(rows["status"].isin(RAN)),
+        SHARE,
+        table="runs",
+        label="share diverged",
+    )
 
 
 @MEASURES.register("alarms", summary="The share of repetitions in which a verdict calls a network wrong.")

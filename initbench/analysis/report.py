@@ -88,9 +88,13 @@ def _by_rate_and_step(results: Results) -> Figures:
         rates = accuracy_by_rate.summary(runs, tuned)
         yield "accuracy_by_rate", rates, accuracy_by_rate.draw(rates)
     recorded = "record_every" in runs and (runs["record_every"] > 0).any()
-    if recorded and not is_sweep(results, LARGE_SWEEP) and results.curves["step"].nunique() >= LEAST_STEPS:
+    if recorded and not is_sweep(results, LARGE_SWEEP) and _are_curves(results.curves):
         curves = learning_curves.summary(runs, results.curves, tuned)
         yield "learning_curves", curves, learning_curves.draw(curves)
+
+
+def _are_curves(recorded: pd.DataFrame) -> bool:
+    return set(learning_curves.QUANTITIES) <= set(recorded) and recorded["step"].nunique() >= LEAST_STEPS
 
 
 def _of_propagation(results: Results) -> Figures:

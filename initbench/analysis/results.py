@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from initbench.analysis import stored
+from initbench.analysis import stored, stored_tables
 from initbench.core.errors import UsageError, WorkError
 from initbench.core.files import read_table
 from initbench.core.folder import MANIFEST, OLDER, PARTS, STUDY, Fault, changed, faults, read_manifest
@@ -32,15 +32,18 @@ class Results:
         """Whether all is there."""
         return "tables" in self.manifest
 
-    def table(self, name: str) -> pd.DataFrame:
-        """The table `name`; raises `UsageError` with the tables that are there."""
+    def table(self, name: str, whole: bool = True) -> pd.DataFrame:
+        """The table `name`; unless it is to be `whole`, it may lack columns of numbers.
+
+        Raises `UsageError` with the tables that are there, and `WorkError` where it is not as ours are.
+        """
         path = self.folder / f"{name}.parquet"
         if not (stored.is_plain(name) and path.is_file()):
             if not self.finished:
                 raise UsageError(f"{self.folder} is not finished; the command that began it goes on there")
             there = ", ".join(sorted(found.stem for found in self.folder.glob("*.parquet"))) or "none"
             raise UsageError(f"{self.folder} has no table '{name}'; it has: {there}")
-        return read_table(path)
+        return stored_tables.checked(path, self.study["kind"], read_table(path), whole)
 
     @cached_property
     def layers(self) -> pd.DataFrame:

@@ -9,6 +9,9 @@ import click
 
 from initbench.cli import options, output
 
+UNDONE = ("failed", "impossible")
+"""Statuses of runs that were not made."""
+
 SHOWN = {
     "differences": ["level", "mean", "difference", "low", "high", "effect", "wins", "p_holm", "p_equivalent", "word"],
     "ranks": ["level", "rank", "critical_difference", "not_worse_than_best", "p_friedman", "blocks"],
@@ -41,7 +44,8 @@ def compare_command(
     """Compare the levels of one factor in the results folder OUT.
 
     Differences are paired within the seed, which is the unit of replication; all other factors are averaged over. Every
-    row says its method, its n, and what it assumes (--format csv or json). A diverged run's accuracy is 0.
+    row says its method, its n, and what it assumes (--format csv or json). A diverged run's accuracy is 0; seeds with a
+    run that failed have no number, and are told.
     """
     from initbench.analysis.comparison import answer
     from initbench.analysis.figures import save
@@ -49,15 +53,36 @@ def compare_command(
 
     kept = options.levels(where)
     table = compare(out, by, baseline, metric=metric, tune=tune or None, where=kept, table=name, test=test, bound=bound)
+    undone = _undone(out)
     if form != "table":
         output.echo(table, form)
+        _note(undone)
         return
+    drawn = []
+    if figures and name in DRAWN:
+        figure = import_module(f"initbench.analysis.figures.{DRAWN[name]}")
+        numbers = figure.summary(table)
+        drawn = [save(figure.draw(numbers), numbers, reports / out.name, f"{name}_by_{by}", figures)]
     output.echo(table[SHOWN[name]].dropna(axis="columns", how="all"), form, pager=True)
     click.echo(f"{answer(table)}\n" if name == "differences" else "", nl=False)
     first = table.iloc[0]
     click.echo(f"{first['method']}; assumes {first['assumes']}.")
-    if figures and name in DRAWN:
-        figure = import_module(f"initbench.analysis.figures.{DRAWN[name]}")
-        numbers = figure.summary(table)
-        path = save(figure.draw(numbers), numbers, reports / out.name, f"{name}_by_{by}", figures)
-        output.echo_paths([path])
+    output.echo_paths(drawn)
+    _note(undone)
+
+
+def _undone(out: Path) -> str:
+    """How many runs have no number because they were not made; empty where all were."""
+    from initbench.analysis.results import Results
+
+    results = Results(out)
+    if results.study["kind"] != "train":
+        return ""
+    statuses = results.runs["status"]
+    found = [f"{(statuses == status).sum():,} {status}" for status in UNDONE if (statuses == status).any()]
+    return f"of {len(statuses):,} runs {' and '.join(found)}: they have no number" if found else ""
+
+
+def _note(undone: str) -> None:
+    if undone:
+        click.echo(f"Note: {undone}", err=True)

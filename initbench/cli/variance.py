@@ -65,17 +65,17 @@ def variance_command(
         require_writable(drawn_into)  # told before the work
     with output.progress("networks") as count:
         store = run_variance(study, out, device=device, judge=verdicts.verdicts, progress=count, **where)
-    if store.replaced:
-        click.echo(f"The results of another study in {out} were replaced.", err=True)
     results = Results(out)
-    output.echo(verdicts.summary(results.verdicts), form)
     drawn = page.write_all(out, drawn_into, figures) if figures else []
-    if form == "table":
-        click.echo(f"Tables:  {out}/ (layers, predictions, residuals, verdicts, histograms)")
-        output.echo_paths(drawn)
     failed = verdicts.failures(results.verdicts) if check else []
     if before is not None:
         failed += agreement.differences(results.layers, before)
+    if store.replaced:  # and no error after it: that is one line alone
+        click.echo(f"The results of another study in {out} were replaced.", err=True)
+    output.echo(verdicts.summary(results.verdicts), form)
+    if form == "table":
+        click.echo(f"Tables:  {out}/ (layers, predictions, residuals, verdicts, histograms)")
+        output.echo_paths(drawn)
     for line in failed:
         click.echo(line, err=True)
     if check and failed:
@@ -113,9 +113,9 @@ def _sweep(
     layers = {width: results.layers for width, results in found.items()}
     table = slopes.slopes(layers, {width: results.predictions for width, results in found.items()})
     write_text(out / "slopes.csv", table.to_csv(index=False))
-    output.echo(slopes.summary(table) if form == "table" else table, form)
     drawn = width_slopes.summary(layers, table)
     paths = [save(width_slopes.draw(drawn), drawn, reports, "width_slopes", figures)] if figures else []
+    output.echo(slopes.summary(table) if form == "table" else table, form)
     if form == "table":
         click.echo(f"Tables:  {out}/ (slopes.csv; a folder for each width)")
         output.echo_paths(paths)

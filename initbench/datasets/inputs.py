@@ -76,9 +76,13 @@ class SampledInputs:
         order = torch.randperm(len(self.images), generator=generator(seed, "input", size), device="cpu")
         return self.images[order[:size]]
 
+    def require_room(self, seeds: int, size: int) -> None:
+        """Raises `UsageError` where the moments of so many batches need more memory than there is."""
+        require_memory(f"{seeds:,} batches of {size:,} inputs", 2 * 8 * seeds * size * self.images.shape[1])
+
     def moments(self, seeds: int, size: int) -> InputMoments:
         """Measured on the very batches: each input's E[x²] (in at most `GROUPS` groups), and the mean cosine."""
-        require_memory(f"{seeds:,} batches of {size:,} inputs", 2 * 8 * seeds * size * self.images.shape[1])
+        self.require_room(seeds, size)
         batches = torch.stack([self.batch(seed, size, self.images.shape[1]) for seed in range(seeds)]).double()
         squares = batches.square().mean(dim=2).flatten()
         if len(squares) > GROUPS:

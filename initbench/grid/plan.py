@@ -11,16 +11,20 @@ from typing import TypeVar
 
 from initbench.activations import ACTIVATIONS
 from initbench.core.errors import UsageError
+from initbench.datasets.fitness import require_memory as require_bytes
 from initbench.engine.signals import SAFE
 from initbench.engine.stack import Member, Stack, member
 from initbench.grid.variance_study import VarianceStudy
 from initbench.initializers import INITIALIZERS, Basis
+from initbench.theory.laws import LAWS
 
 Pairing = tuple[str, str]
 T = TypeVar("T")
 
 MEMORY = 2**30
 """Bytes that the draws held at one time, and that the networks of one stack, may take; one of each always fits."""
+ROW = 1200
+"""Bytes that a row of a table takes while tables are joined, judged and printed (measured: 1,260, printed as csv)."""
 CACHED = 2**20
 """Bytes of one tensor of a stack: enough networks to share out the cost of a call, few enough for the caches."""
 
@@ -90,6 +94,7 @@ class Plan:
 def plan(study: VarianceStudy) -> Plan:
     """The distinct networks of `study`. Raises `UsageError` if no pairing is possible, or none would fit in memory."""
     require_memory(study.widths, study.batch)
+    require_rows(study, study.seeds + len(LAWS.defaults))
     impossible: dict[Pairing, str] = {}
     networks: dict[str, dict[Member, tuple[Pairing, ...]]] = {}
     for init, activation in study.pairings:
@@ -117,6 +122,12 @@ def require_memory(widths: tuple[int, ...], batch: int) -> None:
             f"a network of these widths needs about {needed / 2**30:.3g} GiB with this batch; this machine has"
             f" {there / 2**30:.3g}"
         )
+
+
+def require_rows(study: VarianceStudy, times: int) -> None:
+    """Refuse tables that would not fit in memory: a row each pairing, layer, and one of so many `times`."""
+    rows = len(study.pairings) * study.network.depth * times
+    require_bytes(f"tables of {rows:,} rows", ROW * rows)
 
 
 def _batched(items: Sequence[T], size: int) -> Iterator[list[T]]:

@@ -21,7 +21,7 @@ from initbench.engine.propagate import propagate
 from initbench.engine.signals import subnormals_flushed
 from initbench.engine.stack import Draws, LayerDraw, Source, Stack, draw_weights
 from initbench.grid.beside import Beside
-from initbench.grid.plan import Plan, Planned
+from initbench.grid.plan import Plan, Planned, require_rows
 from initbench.grid.variance_study import VarianceStudy
 from initbench.initializers import INITIALIZERS, Basis
 from initbench.theory.laws import LAWS, tables
@@ -46,6 +46,7 @@ def predictions(study: VarianceStudy, moments: InputMoments, laws: str | Sequenc
     A pairing that cannot be has rows without values and a note that says why; raises `UsageError` if none can be.
     """
     chosen = [LAWS.make(law) for law in ([laws] if isinstance(laws, str) else laws or LAWS.defaults)]
+    require_rows(study, len(chosen))
     network, promised, refused = study.network, {}, {}
     for init, name in study.pairings:
         try:

@@ -102,11 +102,16 @@ def resolve_sweep(widths_sweep: Sequence[int], **options: Any) -> dict[int, Vari
 
 
 def open_inputs(study: VarianceStudy, data_root: Path | None = None, download: bool = False) -> Inputs:
-    """The study's input, read from `data_root` where it is a data set."""
+    """The study's input, read from `data_root` where it is a data set.
+
+    Raises `UsageError` for data that cannot be prepared, or whose moments need more memory than there is.
+    """
     if _is_synthetic(study.input):
         return SYNTHETIC.make(study.input)
     images = DATASETS.make(study.input).load(data_root, download).train_images
-    return SampledInputs(PREPARATIONS.make(study.normalization).fit(images)(images))
+    inputs = SampledInputs(PREPARATIONS.make(study.normalization).fit(images)(images))
+    inputs.require_room(study.seeds, study.batch)
+    return inputs
 
 
 def _canonical(catalogue: Catalogue[Any], given: str | Sequence[str]) -> tuple[str, ...]:

@@ -75,8 +75,8 @@ def anyinit(mode: str = "analytic", distribution: str = "normal") -> Initializer
 
     def mean_square(setting: Setting) -> float:
         input_square = setting.input_square if measured and setting.first else 0.0
-        gain = _square_gain(setting.activation, distribution, 1 if setting.first else LAYERS)
-        return gain / setting.fan_in / (input_square or 1.0)
+        first, last = _square_gains(setting.activation, distribution)
+        return (first if setting.first else last) / setting.fan_in / (input_square or 1.0)
 
     return Initializer(basis, mean_square, bias_mean_square=lambda _: 0.0, adapt=_by_anyinit if measured else None)
 
@@ -133,25 +133,27 @@ def _by_anyinit(drawn: Drawn, batch: Tensor) -> list[float]:
 
 
 @cache
-def _square_gain(activation: Activation, distribution: str, layers: int) -> float:
-    """fan_in·Var(w) of the last of so many layers, for inputs of E[x²] = 1."""
+def _square_gains(activation: Activation, distribution: str) -> tuple[float, float]:
+    """fan_in·Var(w) of the first and of the last of `LAYERS` layers, for inputs of E[x²] = 1."""
     kind = _known_to_anyinit(activation)
-    parts = [part for _ in range(layers) for part in (_linear(torch.empty(UNITS, UNITS)), kind())]
-    return _initialize(nn.Sequential(*parts), distribution=distribution) ** 2 * UNITS
+    parts = [part for _ in range(LAYERS) for part in (_linear(torch.empty(UNITS, UNITS)), kind())]
+    first, *_, last = _initialize(nn.Sequential(*parts), distribution=distribution)
+    return first**2 * UNITS, last**2 * UNITS
 
 
 def _drawn_by_anyinit(distribution: str, layer: Layer, generator: Generator) -> Tensor:
     linear = _linear(torch.empty(layer.fan_out, layer.fan_in, **DRAWN))
     seed = int(torch.randint(2**62, (), generator=generator))
-    return linear.weight.detach() / _initialize(nn.Sequential(linear), distribution=distribution, seed=seed)
+    (scale,) = _initialize(nn.Sequential(linear), distribution=distribution, seed=seed)
+    return linear.weight.detach() / scale
 
 
-def _initialize(network: nn.Module, *asked: Any, **options: Any) -> float:
-    """Give `network` the package's weights; the scale of its last layer."""
+def _initialize(network: nn.Module, *asked: Any, **options: Any) -> list[float]:
+    """Give `network` the package's weights; the scales of its layers."""
     import anyinit as package
 
     with _alone, blamed("initializer 'anyinit'", package.initialize):
-        return package.initialize(network, *asked, **options).layers[-1].scale or 0.0
+        return [layer.scale or 0.0 for layer in package.initialize(network, *asked, **options).layers]
 
 
 @cache
@@ -174,8 +176,8 @@ def _module_of(activation: Activation) -> type[nn.Module]:
 
 
 def _linear(weight: Tensor) -> nn.Linear:
-    layer = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], bias=False, dtype=weight.dtype)
-    layer.weight.data.copy_(weight)
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")  # nothing is drawn
+    layer.weight = nn.Parameter(weight.clone())
     return layer
 
 

@@ -6,8 +6,9 @@ one draw (common random numbers), and the promise is one number that sampler, th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -171,10 +172,13 @@ class Initializer:
         return [self.rates(setting, bool(normalizes)) for setting in settings(activation, network)]
 
 
-def settings(activation: Activation, network: Network, input_square: float = 1.0) -> Iterator[Setting]:
+@lru_cache(maxsize=32)  # all initializers of a study ask for the same
+def settings(activation: Activation, network: Network, input_square: float = 1.0) -> tuple[Setting, ...]:
     """What is known of each layer of `network`, first to last, for inputs of this mean square."""
     square = sum(layer.fan_in == layer.fan_out for layer in network.layers)
     branches = network.branches, network.residual
-    for layer, branch in zip(network.layers, network.places, strict=True):
-        output = network.output and layer.index == network.depth
-        yield Setting(layer, activation, network.bias_variance, square, input_square, output, *branches, branch)
+    outputs = [network.output and layer.index == network.depth for layer in network.layers]
+    return tuple(
+        Setting(layer, activation, network.bias_variance, square, input_square, output, *branches, branch)
+        for layer, branch, output in zip(network.layers, network.places, outputs, strict=True)
+    )

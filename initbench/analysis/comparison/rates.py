@@ -15,7 +15,7 @@ COLUMNS = ("level", "rate", "low", "high", "diverged", "n", "only_level", "only_
 
 
 def divergence(scores: Scores, baseline: object) -> pd.DataFrame:
-    """A row per level: the share of runs that diverged, with the exact 95 % interval (Clopper & Pearson 1934).
+    """A row per level: the share of the runs made that diverged, with the exact 95 % interval (Clopper & Pearson 1934).
 
     `scores` are of the measure ``diverged``, with nothing tuned. ``only_level`` and ``only_baseline`` count the pairs
     (setting and seed) of which one alone diverged; ``p``: that either is as likely (McNemar's exact test), corrected
@@ -24,7 +24,7 @@ def divergence(scores: Scores, baseline: object) -> pd.DataFrame:
     baseline = scores.level(baseline)
     rows = []
     for level in scores.levels:
-        values = scores.frame.loc[scores.frame[scores.by] == level, "value"]
+        values = scores.frame.loc[scores.frame[scores.by] == level, "value"].dropna()  # of those that failed: unknown
         around = interval(values.to_numpy(float), SHARE)
         pairs = pairs_of(scores, level, baseline)
         more = pairs["value"] - pairs["value_baseline"]

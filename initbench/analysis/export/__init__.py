@@ -42,13 +42,14 @@ def export(
     """
     target = TARGETS.make(to)
     _require_installed(target)
-    name, parts = chosen_parts(out, where or {}, canonical)
+    name, parts, without = chosen_parts(out, where or {}, canonical)
     into = into or Path("exports") / name
     require_writable(into)
     into.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(into / ".lock", timeout=0):
-            return target.write(Export(name, into, parts), progress)
+            lines = target.write(Export(name, into, parts), progress)
+            return [*lines, *(f"Without: {told}" for told in without)]
     except Timeout:
         raise WorkError(f"another export is at work in {into}; wait for it, or give another --into") from None
 

@@ -32,13 +32,18 @@ class Part:
     where: Mapping[str, Sequence[object]]
 
     @property
+    def main(self) -> pd.DataFrame:
+        """The rows that are asked for of the table that a study of its kind has for its networks."""
+        return self.table(MAIN[self.results.study["kind"]])
+
+    @property
     def tables(self) -> list[str]:
         """The names of those that it has."""
         return list(self.results.manifest["tables"])
 
     def table(self, name: str) -> pd.DataFrame:
         """The rows of a table that are asked for; a factor that a table does not have keeps all of its rows."""
-        rows = self.results.table(name)
+        rows = self.results.table(name, whole=False)
         for factor, levels in self.where.items():
             if factor in rows:
                 rows = rows[rows[factor].isin(levels)]
@@ -61,33 +66,47 @@ class Export:
     parts: list[Part]
 
 
-def chosen_parts(out: Path, where: Mapping[str, Sequence[str]], canonical: Canonical) -> tuple[str, list[Part]]:
-    """The name of the study in the folder `out`, and its parts.
+def chosen_parts(
+    out: Path, where: Mapping[str, Sequence[str]], canonical: Canonical
+) -> tuple[str, list[Part], list[str]]:
+    """The name of the study in the folder `out`, its parts, and a line for each that has nothing of what `where` says.
 
-    Raises `UsageError` where there are no finished results, or nothing in one of the parts has what `where` says.
+    Raises `UsageError` where there are no finished results, or nothing in any of the parts has what `where` says.
     """
     answer, found = opened(out)
-    parts = []
+    parts, without = [], []
     for part, results in found.items():
         if not results.finished:
             raise UsageError(f"{results.folder} is not finished; the command that began it goes on there")
         study = f"{answer.name}/{part}" if part else str(results.study.get("name", answer.name))
         question = answer.question or str(results.study.get("question", ""))
-        parts.append(Part(part, study, question, results, _levels(results, where, canonical)))
-        if where and parts[-1].table(MAIN[results.study["kind"]]).empty:
-            raise UsageError(f"nothing in {results.folder} has all of what --where says")
-    return out.resolve().name, parts
+        try:
+            levels = _levels(results, where, canonical)
+        except UsageError as error:
+            without.append(str(error))
+            continue
+        one = Part(part, study, question, results, levels)
+        if where and one.main.empty:
+            without.append(f"nothing in {results.folder} has all of what --where says")
+        else:
+            parts.append(one)
+    if not parts:
+        raise UsageError(without[0])
+    return out.resolve().name, parts, without
 
 
 def _levels(results: Results, where: Mapping[str, Sequence[str]], canonical: Canonical) -> dict[str, list[object]]:
     """The levels of factors as the tables have them."""
     if not where:
         return {}
-    main = results.table(MAIN[results.study["kind"]])
+    main = results.table(MAIN[results.study["kind"]], whole=False)
     for factor in where:
         if factor not in main:
             raise UsageError(f"{results.folder} has no factor '{factor}'{did_you_mean(factor, main.columns)}")
-    return {
-        factor: [Scores(main, factor, "").level(given, canonical) for given in several]
-        for factor, several in where.items()
-    }
+    try:
+        return {
+            factor: [Scores(main, factor, "").level(given, canonical) for given in several]
+            for factor, several in where.items()
+        }
+    except UsageError as error:
+        raise UsageError(f"{results.folder}: {error}") from None

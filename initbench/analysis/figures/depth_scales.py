@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from initbench.analysis.figures import style
 
-VARIANCES = {"weight_variance": r"$\sigma_w^2$ = fan_in · Var(w)", "bias_variance": r"$\sigma_b^2$ = Var(b)"}
-SCALES = {"xi_c": r"$\xi_c$, of the cosine between inputs", "xi_q": r"$\xi_q$, of E[z²]"}
+VARIANCES = {"weight_variance": style.SIGMA_W, "bias_variance": style.SIGMA_B}
+SCALES = {"xi_c": style.XI_C, "xi_q": style.XI_Q}
 TOP = 1000.0
 """Layers where the axis ends at the latest."""
 ENDLESS: dict[str, Any] = {"marker": "^", "linestyle": "none", "clip_on": False, "zorder": 4}

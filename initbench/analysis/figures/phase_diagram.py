@@ -53,11 +53,11 @@ def draw(summary: pd.DataFrame) -> Figure:
     image = _map(axes, points)
     _names(axes, points)
     handles = [*{key.get_label(): key for key in _line(axes, line)}.values(), *_greys(points)]
-    axes.set(xlabel=r"$\sigma_w^2$ = fan_in · Var(w)", ylabel=r"$\sigma_b^2$ = Var(b)")
+    axes.set(xlabel=style.SIGMA_W, ylabel=style.SIGMA_B)
     if handles:
         key: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "frameon": False}
         axes.legend(handles=handles, borderaxespad=0.2, **key)
-    figure.colorbar(image, ax=axes, label=r"$\xi_c$ in layers", extend="both", pad=0.02, aspect=30)
+    figure.colorbar(image, ax=axes, label=style.LAYERS, extend="both", pad=0.02, aspect=30)
     return figure
 
 

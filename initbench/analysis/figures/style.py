@@ -18,11 +18,18 @@ import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 
 CAPTION_SIZE, TITLE_SIZE = 9, 13
 LINE, EDGE = 1.3, 0.08
 """A line's height in letters; inches between a text and the figure's edge."""
 LONGEST_LINE = 26
+SIGMA_W, SIGMA_B = r"$\sigma_w^2$ = fan_in · Var(w)", r"$\sigma_b^2$ = Var(b)"
+XI_C, XI_Q = r"$\xi_c$, of the cosine between inputs", r"$\xi_q$, of E[z²]"
+LAYERS = r"$\xi_c$ in layers"
+FORMULAS = frozenset({SIGMA_W, SIGMA_B, XI_C, XI_Q, LAYERS})
+"""Texts with formulas in them. In all others a $ is a $: they may be a user's."""
 SETTINGS = {
     **sns.axes_style("whitegrid"),
     **sns.plotting_context("notebook"),
@@ -120,10 +127,21 @@ def styled(draw: Callable[[pd.DataFrame], Figure]) -> Callable[[pd.DataFrame], F
     def drawn(summary: pd.DataFrame) -> Figure:
         with mpl.rc_context(SETTINGS):
             figure = draw(summary)
+            _read_no_formulas(figure)
             figure.draw_without_rendering()  # ticks are made when first needed: now, while the settings hold
         return figure
 
     return drawn
+
+
+def _read_no_formulas(figure: Figure) -> None:
+    """In any text but `FORMULAS` and the powers of ten along a logarithmic axis."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(text.get_text() in FORMULAS)
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if isinstance(axis.get_major_formatter(), LogFormatter):
+            for tick in axis.get_ticklabels(which="both"):
+                tick.set_parse_math(True)
 
 
 def page(width: float, height: float, title: str, caption: str) -> Figure:

@@ -1,0 +1,132 @@
+"""Results that anyone may have made: a table that is not as ours are is told in one line, by its file and column."""
+
+import shutil
+from pathlib import Path
+
+import page_results as made
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from initbench.analysis.results import Results
+from initbench.cli import main
+
+ASSETS = Path(__file__).parent / "assets" / "results-0.1.0"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("train", "variance"):
+        shutil.copytree(ASSETS / name, name)
+        shutil.copytree(ASSETS / name, f"whole/{name}")
+    return lambda *words: CliRunner().invoke(main, [str(word) for word in words])
+
+
+def change(path, alter):
+    alter(pd.read_parquet(path)).to_parquet(path, index=False)
+
+
+READERS = {
+    "train/runs": [["report", "train"], ["compare", "train", "--by=optimizer"], ["verify", "train", "--runs=1"],
+                   ["reproduce", "train", "--runs=1"], ["merge", "train", "whole/train", "--out=both"],
+                   ["status", "train"], ["export", "train", "--to=csv"]],
+    "variance/layers": [["report", "variance"], ["compare", "variance", "--by=init"], ["reproduce", "variance"],
+                        ["merge", "variance", "whole/variance", "--out=both"],
+                        ["export", "variance", "--to=tensorboard"],
+                        ["variance", "--init=he", "--activation=relu", "--depth=2", "--width=3", "--seeds=1",
+                         "--batch=2", "--baseline=variance", "--no-figures"]],
+}  # fmt: skip
+LACKING = {"train/runs": "cell_id", "variance/layers": "layer"}
+
+
+@pytest.mark.parametrize(("table", "words"), [(table, words) for table, each in READERS.items() for words in each],
+                         ids=lambda given: given if isinstance(given, str) else given[0])  # fmt: skip
+def test_a_table_that_lacks_a_column_is_named_with_it(run, table, words):
+    column = LACKING[table]
+    change(f"{table}.parquet", lambda rows: rows.drop(columns=column))
+    done = run(*words)
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.output
+    assert f"{table}.parquet" in done.stderr
+    if words[0] != "status":  # which is told by its digest
+        assert done.stderr.startswith(f"Error: {table}.parquet is not one of ours: it lacks the column '{column}'")
+
+
+@pytest.mark.parametrize(("alter", "told"), [
+    (lambda rows: rows.assign(seed="one"), "the column 'seed' should hold a whole number in each row"),
+    (lambda rows: rows.assign(init=None), "the column 'init' should hold a word in each row"),
+    (lambda rows: rows.assign(test_accuracy="high"), "the column 'test_accuracy' should hold numbers"),
+    (lambda rows: rows.assign(width=[[1]] * len(rows)), "the column 'width' should hold words or numbers"),
+    (lambda rows: pd.concat([rows, rows]), "two rows of it are of one cell_id"),
+    (lambda rows: rows.iloc[:0], "it has no rows"),
+])  # fmt: skip
+def test_what_a_column_holds_is_told(run, alter, told):
+    change("train/runs.parquet", alter)
+    done = run("report", "train")
+    assert (done.stderr, done.exit_code) == (f"Error: train/runs.parquet is not one of ours: {told}\n", 1)
+    assert not Path("reports").exists()
+
+
+def test_where_every_run_failed_the_numbers_are_missing_and_the_page_says_so(tmp_path, run):
+    out = made.training(tmp_path / "lost", **{**made.FEW, "lr": [0.1]})
+    nothing = dict.fromkeys(["train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy"])
+    change(out / "runs.parquet", lambda rows: rows.assign(status="failed", note="no memory", **nothing))
+    done = run("report", out)
+    assert done.exit_code == 0, done.output
+    assert Results(out).runs["test_loss"].dtype == float
+    assert "36 failed" in Path("reports/lost/report.html").read_text(encoding="utf-8")
+
+
+def test_runs_that_failed_are_told_and_are_none_that_did_not_diverge(tmp_path, run):
+    out = made.training(tmp_path / "some", **{**made.FEW, "lr": [0.1], "activation": ["relu"]})
+    change(out / "runs.parquet", lambda rows: rows.assign(
+        status=rows["status"].mask(rows["seed"].eq(1) & rows["init"].eq("ones"), "failed"),
+        test_accuracy=rows["test_accuracy"].mask(rows["seed"].eq(1) & rows["init"].eq("ones"))))  # fmt: skip
+    done = run("compare", out, "--by=init", "--no-figures")
+    assert (done.stderr, done.exit_code) == ("Note: of 12 runs 1 failed: they have no number\n", 0)
+    assert "ones undecided (1 seeds without a number)" in done.stdout
+    rates = run("compare", out, "--by=init", "--table=divergence", "--format=csv").stdout.splitlines()
+    table = pd.DataFrame([line.split(",") for line in rates[1:]], columns=rates[0].split(",")).set_index("level")
+    assert dict(table["n"].astype(int)) == {**dict.fromkeys(made.LEVELS["init"], 2), "ones": 1}
+
+
+def test_a_baseline_that_cannot_be_compared_is_one_line_also_where_results_were_replaced(run):
+    words = ["variance", "--init=he", "--activation=relu", "--width=3", "--seeds=1", "--batch=2", "--no-figures"]
+    assert run(*words, "--depth=2").exit_code == 0
+    done = run(*words, "--depth=3", "--baseline=whole/variance")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        "Error: the baseline has none of these pairings, or another depth: there is nothing to compare\n"
+    )
+    assert run(*words, "--depth=2").stderr == "The results of another study in results/variance were replaced.\n"
+
+
+def test_two_figures_of_one_name_are_refused(run):
+    signal = 'kind = "variance"\ninit = "he"\nactivation = "relu"\ndepth = 2\nwidth = 3\nbatch = 2\nseeds = 1\n'
+    Path("study.toml").write_text(signal + '[[figure]]\nmeasure = "growth"\nx = "init"\n' * 2)
+    done = run("run", "study.toml")
+    message = "2 figures are called 'relation'; each needs a name of its own"
+    assert (done.stderr, done.stdout, done.exit_code) == (f"Error: study.toml: {message}\n", "", 2)
+    assert not Path("results").exists()
+
+
+def test_parts_that_lack_what_where_says_are_left_out_and_told(run):
+    done = run("export", "whole", "--to=csv", "--into=exports", "--where=optimizer=sgd")
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in Path("exports").iterdir() if path.suffix != ".lock"} >= {"train"}
+    assert not Path("exports/variance").exists()
+    assert "Without: whole/variance has no factor 'optimizer'" in done.stdout
+    nowhere = run("export", "whole", "--to=csv", "--where=optimizer=nothing")
+    assert (nowhere.exit_code, nowhere.stdout, nowhere.stderr.count("\n")) == (2, "", 1)
+
+
+def test_tables_beyond_memory_are_refused_before_they_are_made(run, monkeypatch):
+    pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**30 // 4096}
+    monkeypatch.setattr("initbench.datasets.fitness.os.sysconf", pages.__getitem__)
+    monkeypatch.setattr("initbench.grid.variance.tables", lambda *_: pytest.fail("computed"))
+    done = run("predict", "--depth=100000")
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.output
+    assert "rows: needs about " in done.stderr
+    done = run("variance", "--depth=100", "--width=3", "--seeds=100000")
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.output
+    assert not Path("results").exists()
