@@ -456,3 +456,7 @@ def test_a_save_that_fails_leaves_the_old_file_and_no_draft(tmp_path, monkeypatc
         save(figure, table, tmp_path, "growth")
     assert {file.name: file.read_bytes() for file in tmp_path.glob("*.png")} == {"growth.png": before}
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_label_is_broken_between_words():
+    assert style.label("variance_scaling(scale=0.5/625)").split("\n") == ["variance_scaling(", "  scale=0.5/625)"]

@@ -238,7 +238,8 @@ def _width(summary: pd.DataFrame, columns: int) -> float:
 
 
 def _letters(names: Iterable[object]) -> int:
-    return sum(len(str(name)) for name in names)
+    """With one between two names."""
+    return sum(len(str(name)) + 1 for name in names)
 
 
 def _map(axes: Axes, rows: pd.DataFrame) -> None:

@@ -164,7 +164,8 @@ def _letters(width: float, size: float) -> int:
 
 def label(spec: str) -> str:
     """A spec string in lines that fit a legend or an axis; never shortened, so that no two become one."""
-    return textwrap.fill(spec, LONGEST_LINE, subsequent_indent="  ")
+    lines = textwrap.fill(spec.replace("(", "( "), LONGEST_LINE, subsequent_indent="  ", break_on_hyphens=False)
+    return lines.replace("( ", "(")
 
 
 def span(numbers: pd.Series) -> str:
