@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 REPEATS ?= 5
 LONG := studies/calibration.toml
 
-.PHONY: help demo test studies lint bench bench-compare bench-baseline bench-memory fuzz torture clean
+.PHONY: help demo test studies lint bench bench-compare bench-baseline bench-memory bench-overhead fuzz torture clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -33,8 +33,11 @@ bench-compare: $(INSTALLED)  ## fail if a path is slower than results/benchmarks
 bench-baseline: $(INSTALLED)  ## measure that baseline anew, on a quiet machine (REPEATS=5, 2 to 4 minutes each)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.gate renew --repeats $(REPEATS)
 
-bench-memory: $(INSTALLED)  ## memory by cells, overhead by stacks
+bench-memory: $(INSTALLED)  ## the starting process's memory by the grid's cells (20 minutes with a million)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.memory
+
+bench-overhead: $(INSTALLED)  ## what a stack costs beside its training, by executor
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.overhead
 
 torture: $(INSTALLED)  ## kill, damage, fill the disk: every fault on the real program (6 minutes); writes docs/reliability.md
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m torture --write docs/reliability.md

@@ -17,3 +17,8 @@ def finished(store, parts=("seed0",)):
     """Finish with the parts' own rows."""
     store.require(parts)
     store.finish({"layers": store.read_parts("layers")}, {"device": "CPU"})
+
+
+def layers(folder):
+    """The column `x` of the finished table: it is none that readers of results would take for layers."""
+    return pd.read_parquet(folder / "layers.parquet").x

@@ -55,3 +55,19 @@ def test_an_error_comes_to_the_caller_and_halts_the_others():
             list(beside.results(work, range(2)))
         assert not beside.halted()
     assert beside.halted()
+
+
+def test_what_is_in_line_at_the_end_is_never_begun():
+    begun, go = [], threading.Event()
+
+    def work(number):
+        begun.append(number)
+        go.wait(10)
+
+    with Beside(1) as beside:
+        for number in range(3):
+            beside.start(work, number)
+        while not begun:
+            time.sleep(0.001)
+        threading.Timer(0.1, go.set).start()
+    assert begun == [0]

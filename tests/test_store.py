@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from stores import ONE, RESTS_ON, STUDY, TWO, finished, opened
+from stores import ONE, RESTS_ON, STUDY, TWO, finished, layers, opened
 
 from initbench.analysis.results import load
 from initbench.core.errors import UsageError, WorkError
@@ -17,7 +17,7 @@ def test_parts_are_joined_in_the_order_of_their_names(tmp_path):
         store.write_part("seed000009", {"layers": ONE})
         finished(store, ["seed000009", "seed000010"])
     results = load(store.folder)
-    assert list(results.layers.x) == [1, 2]
+    assert list(layers(store.folder)) == [1, 2]
     assert results.study == STUDY
     assert results.manifest["device"] == "CPU"
     assert store.finished
@@ -72,10 +72,10 @@ def test_finished_results_of_another_study_are_refused_or_replaced_at_the_end(tm
     second = opened(tmp_path, other, replace=True)
     second.write_part("seed0", {"layers": TWO})
     assert first.finished
-    assert list(load(tmp_path).layers.x) == [1]
+    assert list(layers(tmp_path)) == [1]
     finished(second)
     assert (first.finished, second.finished, second.replaced) == (False, True, True)
-    assert list(load(tmp_path).layers.x) == [2]
+    assert list(layers(tmp_path)) == [2]
     with pytest.raises(UsageError, match="has no table 'verdicts'; it has: layers"):
         load(tmp_path).verdicts  # noqa: B018
 
@@ -166,7 +166,7 @@ def test_results_that_were_replaced_half_are_not_taken_for_finished(tmp_path, mo
     monkeypatch.undo()
     with opened(tmp_path, other, replace=True) as second:
         finished(second)
-    assert list(load(tmp_path).layers.x) == [2]
+    assert list(layers(tmp_path)) == [2]
 
 
 def test_results_in_one_piece_go_on_after_a_kill_at_their_end(tmp_path, monkeypatch):

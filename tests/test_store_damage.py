@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 import tomli_w
-from stores import ONE, STUDY, TWO, finished, opened
+from stores import ONE, STUDY, TWO, finished, layers, opened
 
 from initbench.analysis.results import load
 from initbench.core.errors import UsageError, WorkError
@@ -41,7 +41,7 @@ def test_a_damaged_part_is_set_aside_and_made_anew(tmp_path):
     assert part.with_name(f"{part.name}.damaged").exists()
     store.write_part("seed0", {"layers": TWO})
     finished(store)
-    assert list(load(tmp_path).layers.x) == [2]
+    assert list(layers(tmp_path)) == [2]
 
 
 def test_a_flipped_bit_is_damage(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,10 +48,31 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
     write_bytes(path, parquet(frame))
 
 
+def write_frames(path: Path, frames: Iterable[pd.DataFrame]) -> None:
+    """As `write_table`, of frames of equal columns one after the other: each is a row group, and forgotten then."""
+    _write(path, lambda temporary: _parquet_of(frames, temporary))
+
+
+def _parquet_of(frames: Iterable[pd.DataFrame], path: Path) -> None:
+    import pyarrow as pa  # here, so that a command's help need not wait for it
+    import pyarrow.parquet as pq
+
+    tables = (pa.Table.from_pandas(frame, preserve_index=False) for frame in frames)
+    table = next(tables)
+    with pq.ParquetWriter(path, table.schema, write_page_checksum=True) as file:
+        file.write_table(table)
+        for table in tables:
+            file.write_table(table)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """A file, whole or absent; raises `WorkError` where the disk refuses."""
+    _write(path, lambda temporary: temporary.write_bytes(content))
+
+
+def _write(path: Path, write: Callable[[Path], Any]) -> None:
     try:
-        write_whole(path, lambda temporary: temporary.write_bytes(content))
+        write_whole(path, write)
     except OSError as error:
         raise WorkError(f"cannot write {path}: {error.strerror or error}") from None
 

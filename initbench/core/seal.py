@@ -7,7 +7,6 @@ footer from the file's end, and the data by what the footer says: none looks the
 from __future__ import annotations
 
 import hashlib
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,21 +21,23 @@ END = 8
 """Bytes after the footer: its length in 4, and Parquet's mark."""
 
 
-def write_sealed(path: Path, frame: pd.DataFrame) -> None:
-    """A sealed table, whole or absent; raises `WorkError` where the disk refuses."""
-    content = parquet(frame)
+def write_sealed(path: Path, table: pd.DataFrame | bytes) -> None:
+    """A table, or its Parquet file, sealed; whole or absent. Raises `WorkError` where the disk refuses."""
+    content = table if isinstance(table, bytes) else parquet(table)
     at = _footer(content)
     write_bytes(path, content[:at] + _digest(path.name, content[:at], content[at:]) + content[at:])
 
 
 def read_sealed(path: Path) -> pd.DataFrame:
     """The table sealed under the name of `path`; raises `DamagedError` where it is not as it was written."""
-    import pandas as pd  # here, so that a command's help need not wait for it
+    import pyarrow as pa  # here, so that a command's help need not wait for it
+    import pyarrow.parquet as pq
 
     content = path.read_bytes()
     if not _is_sealed(content, path.name):
         raise DamagedError(f"{path} is not as it was written")
-    return pd.read_parquet(io.BytesIO(content))
+    # pandas would look for a data set of many files first; for a part, threads take longer than the reading
+    return pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False).to_pandas(use_threads=False)
 
 
 def is_sealed(path: Path) -> bool:

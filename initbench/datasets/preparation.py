@@ -20,11 +20,15 @@ class Preparation:
     """``fit(training images)`` is a function that prepares any images, all ``samples features``."""
 
     fit: Callable[[Tensor], Callable[[Tensor], Tensor]]
+    fewest: int = 1
+    """Training images that it takes to fit."""
     spec: str = ""
 
 
 PREPARATIONS: Catalogue[Preparation] = Catalogue("preparation")
 
+FEWEST = 2
+"""Images that have a variance."""
 AXES: dict[str, int | None] = {"dataset": None, "feature": 0}
 """What a statistic is taken `per` -> the axis of ``samples features`` that it is taken over (None: both).
 
@@ -77,12 +81,12 @@ def standardize(per: str = "dataset") -> Preparation:
     axis = AXES[per]
 
     def fit(training: Tensor) -> Callable[[Tensor], Tensor]:
-        if len(training) < 2:
-            raise UsageError(f"preparation 'standardize' needs at least 2 training images, not {len(training)}")
+        if len(training) < FEWEST:
+            raise UsageError(f"preparation 'standardize' needs at least {FEWEST} training images, not {len(training)}")
         std, mean = torch.std_mean(training, dim=axis, correction=1)
         least, most = training.aminmax(dim=axis)
         # constancy is seen exactly here; a rounded mean leaves a tiny std, which would blow the rounding up to size 1
         scale = torch.where(most > least, std, torch.inf)
         return lambda images: (images - mean) / scale
 
-    return Preparation(fit)
+    return Preparation(fit, FEWEST)

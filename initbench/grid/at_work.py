@@ -75,15 +75,24 @@ def shared(job: Job, token: str, threads: int) -> Shared:
 
 
 STARTED = None
-"""The first thing that a worker tells: from then on it trains."""
+"""The first thing that a watched worker tells: from then on it trains."""
 
 
-def train(shared: Shared, cells: Sequence[Cell]) -> Iterator[list[Done] | None]:
-    """`STARTED`, and what became of `cells` here. Raises `WorkError` where this worker is not as the driver is."""
-    _, session = _here(shared)
-    data = _split(shared, *split_of(cells[0]))
+def train(shared: Shared, cells: Sequence[Cell]) -> list[Done]:
+    """What became of `cells` here. Raises `WorkError` where this worker is not as the driver is."""
+    return attempted(cells, *_ready(shared, cells))
+
+
+def train_watched(shared: Shared, cells: Sequence[Cell]) -> Iterator[list[Done] | None]:
+    """`STARTED`, and what `train` gives."""
+    ready = _ready(shared, cells)
     yield STARTED
-    yield attempted(cells, data, session)
+    yield attempted(cells, *ready)
+
+
+def _ready(shared: Shared, cells: Sequence[Cell]) -> tuple[Split, Session]:
+    _, session = _here(shared)
+    return _split(shared, *split_of(cells[0])), session
 
 
 def _portable(data: Data) -> dict[str, Any]:

@@ -129,7 +129,7 @@ class Beside:
 
     def _serve(self) -> None:
         torch.set_num_threads(self._share)
-        while task := self._waiting.get():
+        while (task := self._waiting.get()) and not self._halt.is_set():
             self._own.task, task.hand, task.began = task, threading.current_thread(), time.monotonic()
             try:
                 made, error = task.work(task.item), None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import torch
 
 from initbench.core.cell import Cell
 from initbench.datasets import Data
 from initbench.engine.timing import Stopwatch
+from initbench.grid.costs import bytes_of, disk_of, multiply_adds
 from initbench.grid.training import Job
-from initbench.grid.training_plan import bytes_of, disk_of, multiply_adds
 from initbench.recipe.samples import held_out, steps_of
 
 EFFICIENCY = 0.45
@@ -23,20 +24,22 @@ SIDE, TURNS = 1024, 5
 def estimate(job: Job) -> dict[str, str]:
     """Cells, distinct trainings, stacks, and about how much time, memory and disk they take."""
     plan = job.plan
-    work = sum(2 * multiply_adds(cell, job.data[cell.dataset]) for stack in plan.stacks for cell in stack)
-    steps = sum(_steps(stack[0], job.data[stack[0].dataset]) for stack in plan.stacks)
+    stacks = [(many, cell, job.data[cell.dataset])
+              for many, cell in zip(plan.stacks.sizes, plan.stacks.firsts(), strict=True)]  # fmt: skip
+    work = sum(many * 2 * multiply_adds(cell, data) for many, cell, data in stacks)
+    steps = sum(_steps(cell, data) for _, cell, data in stacks)
     seconds = work / (EFFICIENCY * _rate(job.device)) + steps * STEP_OVERHEAD
-    data = sum(4 * sum(t.numel() for t in (d.train_images, d.test_images)) for d in job.data.values())
-    sizes = sorted(len(stack) * bytes_of(stack[0], job.data[stack[0].dataset]) for stack in plan.stacks)
+    held = sum(4 * sum(t.numel() for t in (d.train_images, d.test_images)) for d in job.data.values())
+    sizes = sorted(many * bytes_of(cell, data) for many, cell, data in stacks)
     together = sum(sizes[-job.workers :])
-    refused = f" ({len(plan.impossible):,} impossible)" if plan.impossible else ""
+    refused = f" ({refusals:,} impossible)" if (refusals := np.count_nonzero(plan.why)) else ""
     return {
         "cells": f"{len(plan.cells):,}{refused}",
         "trainings": f"{plan.distinct:,} distinct",
-        "stacks": f"{len(plan.stacks):,} of up to {max(map(len, plan.stacks))} networks",
+        "stacks": f"{len(plan.stacks):,} of up to {max(plan.stacks.sizes)} networks",
         "time": f"about {_rounded(seconds)}",
-        "memory": f"about {(2 * data + together) / 2**30 + 0.5:.1f} GiB",
-        "disk": f"about {max(1, round(disk_of(plan) / 2**20))} MiB",
+        "memory": f"about {(2 * held + together) / 2**30 + 0.5:.1f} GiB",
+        "disk": f"about {max(1, round(disk_of(plan.cells) / 2**20))} MiB",
     }
 
 

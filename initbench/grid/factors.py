@@ -92,9 +92,9 @@ def level_of(cell: Cell, name: str) -> Any:
     return cell.strength(name) if name in REGULARIZERS else getattr(cell, name)
 
 
-def in_one_type(table: pd.DataFrame) -> pd.DataFrame:
-    """A table whose `residual` is true, false and 2 with numbers there, as a column of a file has one type."""
-    mixed = "residual" in table and table["residual"].dtype == object
+def in_one_type(table: pd.DataFrame, residual: Iterable[bool | int]) -> pd.DataFrame:
+    """A table with numbers as its `residual` if one of all its levels is 2: a column of a file has one type."""
+    mixed = "residual" in table and any(level not in (False, True) for level in residual)
     return table.astype({"residual": int}) if mixed else table
 
 

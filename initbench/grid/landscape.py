@@ -61,9 +61,8 @@ def landscape_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[
     Options are those of a study of training, and those of `View`. Raises `UsageError` for what cannot be.
     """
     study, view = _asked(options)
-    cells = list(study.cells())
-    names = dict.fromkeys(cell.dataset for cell in cells)
-    data = {name: DATASETS.make(name).load(where["data_root"], where["download"]) for name in names}
+    cells = study.cells()
+    data = {name: DATASETS.make(name).load(where["data_root"], where["download"]) for name in cells.levels("dataset")}
     if refused := plan_training(cells, data).impossible:
         raise UsageError(next(iter(refused.values())))
     moving = any(cell.batch_norm for cell in cells)
@@ -109,7 +108,7 @@ def landscapes(
         curves += [_told_of(cell, study.factors, path) for cell, path in zip(cells, paths, strict=True)]
         progress(done, len(planes))
     tables = {"landscapes": pd.concat(grids, ignore_index=True), "curves": pd.concat(curves, ignore_index=True)}
-    return {name: in_one_type(table) for name, table in tables.items()}
+    return {name: in_one_type(table, study.cells().levels("residual")) for name, table in tables.items()}
 
 
 def _told_of(cell: Cell, factors: Iterable[str], rows: pd.DataFrame) -> pd.DataFrame:

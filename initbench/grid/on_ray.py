@@ -34,14 +34,14 @@ from ray.exceptions import (
 from initbench.core.cell import Cell
 from initbench.core.errors import InitbenchError, UsageError, WorkError, require
 from initbench.engine.timing import Stopwatch
-from initbench.grid.at_work import STARTED, shared, train
+from initbench.grid.at_work import STARTED, shared, train, train_watched
+from initbench.grid.costs import bytes_of
 from initbench.grid.executors import Attempt
 from initbench.grid.stacks import OUT_OF_MEMORY, Done, Failed
 from initbench.grid.training import Job
-from initbench.grid.training_plan import bytes_of
 
-AHEAD = 2
-"""Tasks for each that can run, so that a worker need not wait for its next; a cluster that grows on demand doubles."""
+AHEAD = 3
+"""Tasks for each that can run, so that a worker need not wait for its next; a cluster that grows on demand grows."""
 LOOK_AGAIN = 2.0
 """Seconds after which the cluster is asked anew how large it is."""
 WORKER, GRAIN = 512 * 2**20, 256 * 2**20
@@ -79,6 +79,7 @@ class OnRay:
         self._flights: dict[Any, _Flight] = {}
         self._ends = ExitStack()
         self._slots, self._asked = 0, -math.inf
+        self._watched = not math.isinf(job.hands.patience)  # to tell when it begins costs a task a millisecond
 
     def __enter__(self) -> Self:
         silent = self._ends.enter_context(open(os.devnull, "w"))
@@ -91,7 +92,7 @@ class OnRay:
         except BaseException:
             self._ends.close()
             raise
-        self._train = ray.remote(train)
+        self._train = ray.remote(train_watched if self._watched else train)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,7 +100,7 @@ class OnRay:
 
     @property
     def slots(self) -> int:
-        """Twice what the cluster holds now."""
+        """`AHEAD` times what the cluster holds now."""
         if time.monotonic() > self._asked + LOOK_AGAIN:
             there, needed = ray.cluster_resources(), self._resources(())
             kind = "GPU" if needed["num_gpus"] else "CPU"
@@ -108,7 +109,8 @@ class OnRay:
         return self._slots
 
     def start(self, attempt: Attempt) -> None:
-        task = self._train.options(num_returns="streaming", max_retries=0, **self._resources(attempt.cells))
+        returns = "streaming" if self._watched else 1
+        task = self._train.options(num_returns=returns, max_retries=0, **self._resources(attempt.cells))
         self._flights[task.remote(self._shared, tuple(attempt.cells))] = _Flight(attempt)
 
     def next(self) -> tuple[Attempt, Sequence[Done]]:
@@ -122,7 +124,7 @@ class OnRay:
                 continue
             task: Any = ready[0]
             try:
-                found = ray.get(next(task))
+                found = ray.get(next(task) if self._watched else task)
             except RayError as error:
                 return self._failed(task, **_why(error))
             if found is STARTED:

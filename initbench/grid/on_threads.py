@@ -31,8 +31,9 @@ class Threads:
 
     def __init__(self, job: Job, profile: Stopwatch | None) -> None:
         self._job = job
-        self.slots = min(job.workers, len(job.plan.stacks))
-        self._beside = Beside(self.slots, job.hands.patience)
+        workers = min(job.workers, len(job.plan.stacks))
+        self.slots = workers + 1  # one in line, so that no thread waits while what is done is written
+        self._beside = Beside(workers, job.hands.patience)
         self._session = Session(devices.describe(job.device), ENGINES[job.engine], profile, job.tuning,
                                 self._beside.halted)  # fmt: skip
         self._split = lru_cache(maxsize=1)(self._prepared)

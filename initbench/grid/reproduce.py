@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from initbench.core.errors import UsageError
 from initbench.core.randomness import generator
 from initbench.engine import device as devices
 from initbench.engine.tuning import Tuning
+from initbench.grid.cells import Grid
 from initbench.grid.factors import SPECS
 from initbench.grid.stacks import ENGINES, Part, Session, trained
 from initbench.grid.study import Study
@@ -51,10 +52,10 @@ class Sample:
     runs: int | None = None
     seed: int = 0
 
-    def of(self, cells: Sequence[Cell]) -> list[Cell]:
+    def of(self, cells: Grid) -> Grid:
         """The cells, in their order."""
         order = torch.randperm(len(cells), generator=generator(self.seed, "reproduce", len(cells))).tolist()
-        return [cells[place] for place in sorted(order[: self.runs])]
+        return cells.at(sorted(order[: self.runs]))
 
 
 def training_again(study: dict[str, Any], manifest: Mapping[str, Any], where: dict[str, Any], sample: Sample) -> Job:
@@ -73,7 +74,7 @@ def training_again(study: dict[str, Any], manifest: Mapping[str, Any], where: di
 
 def in_float64(job: Job, cell_ids: Collection[str]) -> dict[str, pd.DataFrame]:
     """The tables of these cells of the job, by the stacked engine in float64: what float32 comes near to."""
-    cells = [cell for cell in job.plan.cells if identity(cell) in cell_ids]
+    cells = job.plan.cells.at([place for place, cell in enumerate(job.plan.cells) if identity(cell) in cell_ids])
     planned = plan_training(cells, job.data, job.tuning.stack)
     session = Session(devices.describe(job.device), ENGINES["stacked"])
     done = [each for stack in planned.stacks for each in trained(stack, _exact(job, stack[0]), session)]
@@ -87,6 +88,6 @@ def _exact(job: Job, cell: Cell) -> Split:
 
 def _of_cells(planned: TrainingPlan, parts: list[Part], tables: Collection[str]) -> dict[str, pd.DataFrame]:
     """A row per cell of `planned`, whichever shares its training."""
-    who = pd.DataFrame({"cell_id": list(map(identity, planned.cells)), "training_id": planned.trainings})
+    who = pd.DataFrame({"cell_id": list(map(identity, planned.cells)), "training_id": planned.trainings()})
     joined = {name: pd.concat([part.tables[name] for part in parts], ignore_index=True) for name in tables}
     return {name: who.merge(rows, on="training_id") for name, rows in joined.items()}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
@@ -18,10 +19,20 @@ from initbench.engine.signals import subnormals_flushed
 from initbench.engine.timing import Stopwatch
 from initbench.engine.training.trainer import METRICS, Halted, Outcome, train
 from initbench.engine.tuning import UNTUNED, Tuning
+from initbench.grid.rows import parquet_of
 from initbench.grid.training_plan import identity
 from initbench.recipe.samples import Split, steps_of
 
 OUT_OF_MEMORY = "out of memory"
+MEMORY_WORDS = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "std::bad_alloc",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "MPS backend out of memory",
+)
+"""By which torch says in a plain RuntimeError that memory ran out; the last words of others may sound alike."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,13 @@ class Part:
     """Cells that were trained together, and the tables that tell of them."""
 
     cells: Sequence[Cell]
-    tables: dict[str, pd.DataFrame]
+    files: Mapping[str, bytes]
+    """Each table as a Parquet file: so it travels, and is kept."""
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The same as frames."""
+        return {name: pd.read_parquet(BytesIO(content)) for name, content in self.files.items()}
 
 
 @dataclass(frozen=True)
@@ -107,7 +124,7 @@ def trained(cells: Sequence[Cell], data: Split, session: Session) -> list[Done]:
     try:
         with watch.lap("stack"):
             outcomes = session.engine.train(cells, data, watch, session)
-        return [Part(cells, _tables(cells, outcomes, watch, session.device))]
+        return [Part(cells, _files(cells, outcomes, watch, session.device))]
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not _is_memory(error):
             raise
@@ -119,18 +136,11 @@ def trained(cells: Sequence[Cell], data: Split, session: Session) -> list[Done]:
 
 
 def _is_memory(error: Exception) -> bool:
-    """Whether it says that memory ran out; torch's allocator on the CPU raises a plain RuntimeError."""
-    told = str(error).lower()
-    return (
-        isinstance(error, torch.OutOfMemoryError | MemoryError)
-        or "can't allocate memory" in told
-        or "out of memory" in told
-    )
+    """Whether memory ran out, by its type or, where it is torch's most general, by its words."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in MEMORY_WORDS)
 
 
-def _tables(
-    cells: Sequence[Cell], outcomes: Sequence[Outcome], watch: Stopwatch, device: str
-) -> dict[str, pd.DataFrame]:
+def _files(cells: Sequence[Cell], outcomes: Sequence[Outcome], watch: Stopwatch, device: str) -> dict[str, bytes]:
     """A part: a row per training in `runs`, its curves beside it."""
     times = {f"{phase}_seconds": watch.seconds(phase) for phase in ("stack", "training", "evaluation")}
     shared = {"stack_size": len(cells), "seconds": times["stack_seconds"] / len(cells), "device": device}
@@ -141,5 +151,5 @@ def _tables(
         runs.append({**who, **about, "note": "", **outcome.metrics, **times, **shared})
         curves += [{**who, **row} for row in outcome.curves]
         layers += [{**who, **row} for row in outcome.layer_curves]
-    whole = pd.DataFrame(runs).astype({"diverged_at": "Int64", "stopped_at": "Int64"})
-    return {"runs": whole, "curves": pd.DataFrame(curves), "layer_curves": pd.DataFrame(layers)}
+    whole = parquet_of(runs, integers=("diverged_at", "stopped_at"))
+    return {"runs": whole, "curves": parquet_of(curves), "layer_curves": parquet_of(layers)}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ import pandas as pd
 import tomli_w
 
 from initbench.core.errors import WorkError
-from initbench.core.files import require_writable, write_table, write_text
+from initbench.core.files import require_writable, write_frames, write_table, write_text
 from initbench.core.folder import (
     LAYOUT,
     MANIFEST,
@@ -38,6 +38,10 @@ from initbench.core.folder import (
 from initbench.core.seal import is_sealed, read_sealed, write_sealed
 from initbench.grid.admission import Wanted, put_aside, require_ours, require_same_study
 from initbench.grid.lock import Lock
+
+ROWS = 2**15
+"""Rows of a large table that are held at once, about."""
+Table = pd.DataFrame | Iterable[pd.DataFrame]
 
 
 class Store:
@@ -110,8 +114,11 @@ class Store:
         write_text(self.folder / STUDY, self._wanted.text)
         self._write_manifest(manifest)
 
-    def write_part(self, part: str, tables: dict[str, pd.DataFrame]) -> None:
-        """Keep the tables of one part of the work; raises `WorkError` where the disk refuses, or the folder is gone."""
+    def write_part(self, part: str, tables: Mapping[str, pd.DataFrame | bytes]) -> None:
+        """Keep the tables of one part of the work, or their files.
+
+        Raises `WorkError` where the disk refuses, or the folder is gone.
+        """
         self._lock.require()
         self._parts.mkdir(exist_ok=True)
         for name, frame in tables.items():
@@ -119,10 +126,19 @@ class Store:
 
     def read_parts(self, table: str) -> pd.DataFrame:
         """`table` of all parts that are complete, in the order of their names; a damaged one is set aside first."""
+        return _joined(list(self.batches(table)))
+
+    def batches(self, table: str) -> Iterator[pd.DataFrame]:
+        """As `read_parts`, but some `ROWS` rows at once."""
         names = sorted(path.name.partition("-")[0] for path in self._parts.glob(f"*-{self._key}.{table}.parquet"))
-        frames = [read_sealed(self._path(name, table)) for name in names if self.has(name)]
-        frames = [frame for frame in frames if len(frame)]
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+        held: list[pd.DataFrame] = []
+        for frame in (read_sealed(self._path(name, table)) for name in names if self.has(name)):
+            held += [frame] if len(frame) else []
+            if sum(map(len, held)) >= ROWS:
+                yield _joined(held)
+                held = []
+        if held:
+            yield _joined(held)
 
     def require(self, parts: Sequence[str]) -> None:
         """Raises `WorkError` if one of `parts` is not here or cannot be read."""
@@ -132,8 +148,11 @@ class Store:
                     f"{self.folder / PARTS}: the part {part} is missing or damaged; run the same command again"
                 )
 
-    def finish(self, tables: dict[str, pd.DataFrame], manifest: dict[str, Any]) -> None:
-        """Write the joined `tables` and the study, and last that all is there; until then it is unfinished."""
+    def finish(self, tables: Mapping[str, Table], manifest: dict[str, Any]) -> None:
+        """Write the joined `tables` and the study, and last that all is there; until then it is unfinished.
+
+        A table is a frame, or frames of equal columns that follow each other.
+        """
         self._lock.require()
         before = read_manifest(self.folder)
         self.replaced = before.get("key", self._key) != self._key
@@ -141,8 +160,9 @@ class Store:
         for old in TABLES:
             if old in before.get("tables", TABLES):
                 (self.folder / f"{old}.parquet").unlink(missing_ok=True)
-        for name, frame in tables.items():
-            write_table(self.folder / f"{name}.parquet", frame)
+        for name, table in tables.items():
+            path = self.folder / f"{name}.parquet"
+            write_table(path, table) if isinstance(table, pd.DataFrame) else write_frames(path, table)
         self._write_manifest({**manifest, "tables": list(tables)})
         for path in self._parts.glob("*.parquet"):  # those of studies that stood here before
             if (found := PART.fullmatch(path.name)) and found["key"] != self._key:
@@ -165,3 +185,7 @@ class Store:
             else:
                 set_aside(path)
         return path.name in self._whole
+
+
+def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()

@@ -22,11 +22,10 @@ A factor is a field of `Cell`, or a regularizer. What no one names has `Cell`'s 
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,10 +33,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from initbench.core.catalogue import did_you_mean
-from initbench.core.cell import Cell
 from initbench.core.errors import UsageError
 from initbench.core.files import read_toml
-from initbench.grid.factors import Level, Levels, cell_of, checked, level_of, levels, shown, told
+from initbench.grid.cells import Grid
+from initbench.grid.factors import Level, Levels, checked, levels, shown, told
 
 MOST_CELLS = 1_000_000
 BESIDE = ("source", "caveats", "expect", "figure", "full")
@@ -118,14 +117,9 @@ class Study(BaseModel):
     def _rules(self) -> list[dict[str, Levels]]:
         return [{name: levels(name, given, name) for name, given in rule.items()} for rule in self.exclude]
 
-    def cells(self) -> Iterator[Cell]:
+    def cells(self) -> Grid:
         """All cells, seeds innermost. Equal levels (`he` and `he_normal`) were made one."""
-        factors: dict[str, list[Any]] = {**self.factors, "seed": list(self.seed_list)}
-        rules = self._rules
-        for combination in itertools.product(*list(factors.values())):
-            cell = cell_of(dict(zip(factors, combination, strict=True)))
-            if not any(all(level_of(cell, name) in accepted for name, accepted in rule.items()) for rule in rules):
-                yield cell
+        return Grid({**self.factors, "seed": self.seed_list}, self._rules)
 
     def as_toml(self) -> dict[str, Any]:
         """What study.toml holds: canonical levels."""

@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property, partial
-from operator import attrgetter, methodcaller
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import torch
 
 from initbench.core.catalogue import did_you_mean
-from initbench.core.cell import Cell
-from initbench.core.errors import UsageError, WorkError
+from initbench.core.errors import UsageError
 from initbench.datasets import DATASETS, Data
 from initbench.engine import device as devices
 from initbench.engine.timing import Stopwatch
-from initbench.engine.training.trainer import METRICS
 from initbench.engine.training.tune import tuned
 from initbench.engine.tuning import UNTUNED, Tuning
 from initbench.grid import provenance
 from initbench.grid.executors import HERE, Hands, carried_out, executor_of
-from initbench.grid.factors import SPECS, in_one_type, lecture_name
+from initbench.grid.factors import SPECS
+from initbench.grid.joining import joined
 from initbench.grid.stacks import ENGINES, Failed
 from initbench.grid.store import Store
 from initbench.grid.study import Study
 from initbench.grid.training_plan import TrainingPlan, identity, part_name, plan_training
-from initbench.recipe import REGULARIZERS
-from initbench.recipe.samples import held_out, steps_of
 
 Progress = Callable[[int, int], None]
 CURVES = ("curves", "layer_curves")
 PLUGGED = ("init", "activation", "dataset", "optimizer")
 """Factors whose levels a plug-in may add to."""
-RESULTS = ("status", "note", "diverged_at", "stopped_at", *METRICS, "seconds", "stack_seconds", "stack_size",
-           "training_seconds", "evaluation_seconds", "device", "engine")  # fmt: skip
-"""Columns of `runs` after those that say what was asked for."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +52,12 @@ class Job:
     @cached_property
     def tables(self) -> tuple[str, ...]:
         """What each part holds."""
-        return ("runs", *CURVES) if any(cell.record_every for cell in self.plan.cells) else ("runs",)
+        return ("runs", *CURVES) if any(self.plan.cells.levels("record_every")) else ("runs",)
 
     @cached_property
     def specs(self) -> dict[str, list[str]]:
         """By factor of `PLUGGED`, what the cells name."""
-        return {name: list(dict.fromkeys(getattr(cell, name) for cell in self.plan.cells)) for name in PLUGGED}
+        return {name: self.plan.cells.levels(name) for name in PLUGGED}
 
 
 def prepare(
@@ -80,9 +72,8 @@ def prepare(
     if engine not in ENGINES:
         raise UsageError(f"unknown engine '{engine}'{did_you_mean(str(engine), ENGINES)}")
     there = devices.resolve(device)
-    cells = list(study.cells())
-    names = dict.fromkeys(cell.dataset for cell in cells)
-    data = {name: DATASETS.make(name).load(data_root, download) for name in names}
+    cells = study.cells()
+    data = {name: DATASETS.make(name).load(data_root, download) for name in cells.levels("dataset")}
     workers, tuning = devices.workers(there), tuned(there) if not ENGINES[engine].alone else replace(UNTUNED, stack=1)
     planned = plan_training(cells, data, tuning.stack, workers)
     return Job(study, data, planned, there, engine, tuning, workers, hands)
@@ -118,7 +109,8 @@ def run_training(
                  "data": rests_on["data"], "tuning": asdict(job.tuning), **plugins}  # fmt: skip
         store.begin({**told.now(), **sizes})
         failed = _train_missing(job, store, profile, progress)
-        store.finish(_joined(job, store, failed), {**told.now(), **sizes, "failed": len(failed)})
+        with joined(job, store, failed) as tables:
+            store.finish(tables, {**told.now(), **sizes, "failed": len(failed)})
     return store
 
 
@@ -148,62 +140,19 @@ def _train_missing(job: Job, store: Store, profile: Stopwatch | None, progress: 
 
     What failed, by training, and why.
     """
-    answers = Counter(job.plan.trainings)
-    there = set(store.read_parts("runs").get("training_id", ()))
-    done = answers[""] + sum(answers[training] for training in there)  # the impossible cells, and the trained
-    progress(done, len(job.plan.cells))
-    missing = ([cell for cell in stack if identity(cell) not in there] for stack in job.plan.stacks)
+    plan = job.plan
+    there = np.zeros(len(plan.cells), bool)
+    for rows in store.batches("runs"):
+        there[plan.answered(rows["training_id"])[1]] = True
+    done = int(np.count_nonzero(plan.why) + np.count_nonzero(there))
+    progress(done, len(plan.cells))
     failed: dict[str, str] = {}
     with executor_of(job, profile) as executor:
-        for found in carried_out(executor, filter(None, missing)):
+        for found in carried_out(executor, plan.stacks.without(there)):
             if isinstance(found, Failed):
                 failed |= {identity(cell): found.reason for cell in found.cells}
             else:
-                store.write_part(part_name(found.cells), {name: found.tables[name] for name in job.tables})
-            done += sum(answers[identity(cell)] for cell in found.cells)
-            progress(done, len(job.plan.cells))
+                store.write_part(part_name(found.cells), {name: found.files[name] for name in job.tables})
+            done += len(plan.answered(map(identity, found.cells))[1])
+            progress(done, len(plan.cells))
     return failed
-
-
-def _joined(job: Job, store: Store, failed: Mapping[str, str]) -> dict[str, pd.DataFrame]:
-    """The tables as they are reported: a row per cell, in the study's order, whichever shares its training."""
-    trained = store.read_parts("runs").reindex(columns=["training_id", *RESULTS[:-1]]).astype({"status": "str"})
-    if lost := job.plan.distinct - trained["training_id"].nunique() - len(failed):
-        raise WorkError(f"{store.folder}: {lost} trainings were lost on the way; run the same command again")
-    cells = _cells_table(job)
-    found = cells.merge(trained, on="training_id", how="left")
-    found.loc[found["training_id"] == "", "status"] = "impossible"
-    found.loc[found["training_id"].isin(failed), "status"] = "failed"
-    reasons = map(job.plan.impossible.get, job.plan.cells, map(failed.get, found["training_id"], found["note"]))
-    found["note"] = list(reasons)
-    found["engine"] = job.engine
-    own = [name for name in cells if name not in RESULTS]
-    tables = {"runs": found[[*own, *RESULTS]]}
-    who = cells[["cell_id", "training_id"]]
-    for name in job.tables[1:]:
-        rows = store.read_parts(name)
-        tables[name] = who.merge(rows, on="training_id").drop(columns="training_id") if len(rows) else who.iloc[:0]
-    return tables
-
-
-def _cells_table(job: Job) -> pd.DataFrame:
-    """What was asked for: a row per cell. Made by columns: a million rows as dictionaries would take gigabytes."""
-    cells, trainings = job.plan.cells, job.plan.trainings
-    own = [field.name for field in fields(Cell) if field.name != "regularizers"]
-    columns = {
-        "cell_id": map(identity, cells),
-        "training_id": trainings,
-        "study": (job.study.name for _ in cells),
-        "name": map(lecture_name, cells),
-        **{name: map(attrgetter(name), cells) for name in own},
-        "data_seed": (cell.order_seed for cell in cells),
-        "steps": map(partial(_steps, job), cells, trainings),
-        **{entry.name: map(methodcaller("strength", entry.name), cells) for entry in REGULARIZERS},
-    }
-    return in_one_type(pd.DataFrame({name: pd.Series(list(values)) for name, values in columns.items()}))
-
-
-def _steps(job: Job, cell: Cell, training: str) -> int:
-    """Updates that are made; of an impossible cell, those that were asked for."""
-    images = len(job.data[cell.dataset].train_images)
-    return steps_of(cell, images - held_out(images, cell.validation)) if training else cell.steps

@@ -1,80 +1,142 @@
-"""Cells into trainings, trainings into stacks: cells that are the same training are trained once."""
+"""Cells into trainings, trainings into stacks: cells that are the same training are trained once.
+
+A grid may have a million cells: they are known by their places and made when asked for; a plan is arrays of numbers.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Any
 
-from initbench.activations import ACTIVATIONS
+import numpy as np
+from numpy.typing import NDArray
+
 from initbench.core.cell import Cell
 from initbench.core.errors import UsageError
-from initbench.core.records import Network, parameter_count, shape_of
 from initbench.datasets import Data
 from initbench.engine.training.trainer import OWN
 from initbench.engine.tuning import UNTUNED
+from initbench.grid.cells import Grid
+from initbench.grid.costs import bytes_of
+from initbench.grid.refusals import refusal
 from initbench.initializers import INITIALIZERS
-from initbench.recipe import OPTIMIZERS, REGULARIZERS, SCHEDULES
-from initbench.recipe.samples import batch_length, held_out, steps_of
+from initbench.recipe import OPTIMIZERS, REGULARIZERS
 
 FEWEST = 8
 """A stack is not split among cores below this many networks: calls would take longer than products."""
 MEMORY = 2**30
 """Bytes that the stacks under way may take; one network always fits."""
 REMEMBERED = 2**14
-"""Ids that are kept, of the cells at hand: a grid may have a million."""
-COPIES = 6
-"""Of the parameters: themselves, two gradients on their way, up to three of the optimizer."""
+"""Ids, and reasons against a cell, that are kept, of the cells at hand: a grid may have a million."""
 
+Places = NDArray[np.int32]
+Numbers = NDArray[np.uint64]
+"""Ids of trainings as numbers."""
+
+DECISIVE = ("init", "bias_variance", "early_stopping", "regularizers")
+"""What networks of one stack may differ in, and may make one of them impossible."""
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Cell)}
+_TOLD = np.dtype([("id", "u8"), ("reason", "i4"), ("group", "u8"), ("source", "i4"), ("order_seed", "i8"),
+                  ("lr", "f8"), ("momentum", "f8"), ("nesterov", "?"), ("weight_decay", "f8")])  # fmt: skip
+"""What is noted of each cell while a plan is made: all that decides on its stack, and where it stands there."""
 
 
-@dataclass(frozen=True)
+class Stacks:
+    """Distinct trainings, those of one split of the data beside each other."""
+
+    def __init__(self, cells: Grid, places: Places, bounds: Sequence[int]) -> None:
+        self._cells = cells
+        self.places = places
+        """Of the first cell of each training, stack after stack."""
+        self._bounds = np.array(bounds, np.int32)
+
+    def __len__(self) -> int:
+        return len(self._bounds) - 1
+
+    def __getitem__(self, at: int) -> list[Cell]:
+        return self._trainings(self.places[self._bounds[at] : self._bounds[at + 1]])
+
+    def __iter__(self) -> Iterator[list[Cell]]:
+        return map(self.__getitem__, range(len(self)))
+
+    def _trainings(self, places: Places) -> list[Cell]:
+        return [as_trained(self._cells[place]) for place in places.tolist()]
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many trainings each stack has."""
+        return np.diff(self._bounds).tolist()
+
+    def firsts(self) -> Iterator[Cell]:
+        """A training of each stack."""
+        return (as_trained(self._cells[place]) for place in self.places[self._bounds[:-1]].tolist())
+
+    def without(self, there: NDArray[np.bool_]) -> Iterator[list[Cell]]:
+        """The stacks less the trainings of the cells that are `there`, a truth value for each cell."""
+        for start, end in pairwise(self._bounds):
+            places = self.places[start:end]
+            if len(missing := places[~there[places]]):
+                yield self._trainings(missing)
+
+
+@dataclass(frozen=True, eq=False)
 class TrainingPlan:
     """What a study has to train."""
 
-    cells: tuple[Cell, ...]
-    trainings: tuple[str, ...]
-    """The training of each cell, by its id; empty where the cell is impossible."""
-    stacks: tuple[tuple[Cell, ...], ...]
-    """Distinct trainings, those of one split of the data beside each other."""
-    impossible: Mapping[Cell, str]
-    """Cells that cannot be, each with its reason."""
+    cells: Grid
+    numbers: Numbers
+    """The training of each cell; 0 where the cell is impossible."""
+    reasons: tuple[str, ...]
+    why: Places
+    """The place of each cell's reason among `reasons`, whose first, of cells that can be, is empty."""
+    stacks: Stacks
 
     @property
     def distinct(self) -> int:
         """How many trainings there are."""
-        return sum(map(len, self.stacks))
+        return len(self.stacks.places)
+
+    @property
+    def impossible(self) -> dict[Cell, str]:
+        """Cells that cannot be, each with its reason."""
+        return {self.cells[place]: self.reasons[self.why[place]] for place in np.flatnonzero(self.why).tolist()}
+
+    def trainings(self, places: slice = slice(None)) -> list[str]:
+        """The ids of the trainings of these cells; empty where one is impossible."""
+        return [f"{number:016x}" if number else "" for number in self.numbers[places].tolist()]
+
+    def answered(self, trainings: Iterable[str]) -> tuple[Places, Places]:
+        """Which cells these trainings answer: the place of a training among these, and of a cell, pair by pair."""
+        asked = np.array([int(training, 16) for training in trainings], np.uint64)
+        order, ordered = self._by_training
+        first, last = (np.searchsorted(ordered, asked, side) for side in ("left", "right"))
+        many = last - first
+        which = np.repeat(np.arange(len(asked), dtype=np.int32), many)
+        within = np.arange(len(which)) - np.repeat(np.cumsum(many) - many, many)
+        return which, order[np.repeat(first, many) + within]
+
+    @cached_property
+    def _by_training(self) -> tuple[Places, Numbers]:
+        """Places of the cells by their trainings, and these."""
+        order = np.argsort(self.numbers, kind="stable").astype(np.int32)
+        return order, self.numbers[order]
 
 
-def plan_training(
-    cells: Iterable[Cell], data: Mapping[str, Data], most: int = UNTUNED.stack, workers: int = 1
-) -> TrainingPlan:
+def plan_training(cells: Grid, data: Mapping[str, Data], most: int = UNTUNED.stack, workers: int = 1) -> TrainingPlan:
     """The stacks of `cells`, of at most `most`, on loaded `data` by name of the data set; `workers` share them.
 
     Raises `UsageError` if no cell is possible.
     """
-    cells = tuple(cells)
-    reasons: dict[Cell, str] = {}
-    distinct: dict[Cell, str] = {}
-    ids = []
-    for cell in cells:
-        same = as_trained(cell)
-        if same not in distinct and same not in reasons:
-            if reason := _refusal(same, data[cell.dataset]):
-                reasons[same] = reason
-            else:
-                distinct[same] = identity(same)
-        ids.append(distinct.get(same, ""))
-    if not distinct:
-        raise UsageError(next(iter(reasons.values()), "the study excludes every cell"))
-    impossible = {cell: reasons[as_trained(cell)] for cell, known in zip(cells, ids, strict=True) if not known}
-    return TrainingPlan(cells, tuple(ids), tuple(_stacks(distinct, data, most, workers)), impossible)
+    told, reasons = _told(cells, data)
+    if not len(cells) or told["reason"].all():
+        raise UsageError(next(filter(None, reasons), "the study excludes every cell"))
+    places, bounds = _stacks(cells, told, data, most, workers)
+    return TrainingPlan(cells, told["id"].copy(), reasons, told["reason"].copy(), Stacks(cells, places, bounds))
 
 
 def as_trained(cell: Cell) -> Cell:
@@ -101,99 +163,59 @@ def part_name(stack: Sequence[Cell]) -> str:
     return hashlib.blake2b("".join(map(identity, stack)).encode(), digest_size=8).hexdigest()
 
 
-def _refusal(cell: Cell, data: Data) -> str:
-    """Why this training cannot be; empty where it can."""
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if (needed := bytes_of(cell, data)) > there:  # first: naming the layers of such a network takes long itself
-        return f"one network needs about {needed / 2**30:.3g} GiB; this machine has {there / 2**30:.3g}"
-    network = shape_of(cell, data.features, data.classes)
-    try:
-        images = len(data.train_images) - held_out(len(data.train_images), cell.validation)
-        initializer, activation = INITIALIZERS.make(cell.init), ACTIVATIONS.make(cell.activation)
-        initializer.promises(activation, network)
-        if initializer.rates:
-            initializer.learning_rates(activation, network, OPTIMIZERS.make(cell.optimizer).normalizes)
-    except UsageError as reason:
-        return str(reason)
-    if missing := _misses_branches(cell, network):
-        return missing
-    watched = SCHEDULES.make(cell.schedule).watches_validation or cell.early_stopping
-    if watched and not cell.record_every:
-        return "early stopping and the schedule plateau look at the validation loss every record_every steps; give it"
-    if cell.batch_norm and 1 in (size := batch_length(cell, images), images % size or size):
-        return f"batch normalization needs 2 images or more in a minibatch; {images} by {size} leaves one with 1"
-    if not cell.residual and any(REGULARIZERS.make(name).branches for name, _ in cell.regularizers):
-        return "stochastic depth skips residual branches; set residual"
-    return ""
+def split_of(cell: Cell) -> tuple[str, str, float, int]:
+    """Which prepared split of the data the cell is trained on: the arguments of `split`."""
+    return cell.dataset, cell.normalization, cell.validation, cell.order_seed
 
 
-def _misses_branches(cell: Cell, network: Network) -> str:
-    """Why residual branches do not come out even, or are not what the initializer is for; empty where they serve."""
-    branch, length = INITIALIZERS.make(cell.init).branch, network.residual
-    if length > 1 and cell.depth and (left := (cell.depth - 1) % length):
-        fits = cell.depth - left
-        return (f"branches of {length} layers follow the first layer: depth {cell.depth} leaves {left} over; give"
-                f" {fits} or {fits + length}")  # fmt: skip
-    if branch and length < branch.layers:
-        many = f" of {branch.layers} layers; set residual = {branch.layers}" if branch.layers > 1 else "; set residual"
-        return f"{cell.init} needs residual branches{many}"
-    if branch and not network.branches:
-        return f"{cell.init} needs residual branches; depth {cell.depth} has none"
-    return ""
+def _told(cells: Grid, data: Mapping[str, Data]) -> tuple[NDArray[np.void], tuple[str, ...]]:
+    """What is noted of each cell, with the reasons against cells; numbers in place of a million objects."""
+
+    @lru_cache(maxsize=REMEMBERED)
+    def reason(shared: Cell, *own: Any) -> str:
+        cell = replace(shared, **dict(zip(DECISIVE, own, strict=True)))
+        return refusal(cell, data[cell.dataset])
+
+    told, reasons, sources = np.zeros(len(cells), _TOLD), {"": 0}, dict[tuple[str, str, float], int]()
+    for place, cell in enumerate(map(as_trained, cells)):
+        shared = _shared(cell)
+        why = reasons.setdefault(reason(shared, *[getattr(cell, name) for name in DECISIVE]), len(reasons))
+        if why:
+            told[place] = (0, why, 0, 0, 0, 0, 0, False, 0)
+            continue
+        source = cell.dataset, cell.normalization, cell.validation
+        scaled = INITIALIZERS.make(cell.init).branch is not None  # these have parameters that others lack
+        group = int(identity(shared), 16) ^ scaled
+        told[place] = (int(identity(cell), 16), 0, group, sources.setdefault(source, len(sources)),
+                       cell.order_seed, cell.lr, cell.momentum, cell.nesterov, cell.weight_decay)  # fmt: skip
+    rank = {sources[source]: place for place, source in enumerate(sorted(sources))}
+    told["source"] = np.array([rank.get(source, 0) for source in range(max(1, len(rank)))])[told["source"]]
+    return told, tuple(reasons)
 
 
 def _stacks(
-    distinct: Collection[Cell], data: Mapping[str, Data], most: int, workers: int
-) -> Iterator[tuple[Cell, ...]]:
-    """Trainings that share all but their own, in stacks of about equal size."""
-    groups: dict[tuple[Cell, bool], list[Cell]] = {}
-    most = min(most, max(FEWEST, -(-len(distinct) // workers)))
-    for cell in distinct:
-        scaled = INITIALIZERS.make(cell.init).branch is not None  # these have parameters that others lack
-        groups.setdefault((_shared(cell), scaled), []).append(cell)
-    by_split = sorted(groups.items(), key=lambda item: split_of(item[0][0]))
-    for (shared, _), members in by_split:
-        # equal settings beside each other are one group of the optimizer
-        members.sort(key=lambda cell: (cell.lr, cell.momentum, cell.nesterov, cell.weight_decay))
-        fit = max(1, min(most, MEMORY // workers // bytes_of(shared, data[shared.dataset])))
-        size = -(-len(members) // -(-len(members) // fit))
-        yield from (tuple(members[start : start + size]) for start in range(0, len(members), size))
+    cells: Grid, told: NDArray[np.void], data: Mapping[str, Data], most: int, workers: int
+) -> tuple[Places, list[int]]:
+    """Trainings that share all but their own, in stacks of about equal size: their cells' places, and the bounds."""
+    possible = np.flatnonzero(told["reason"] == 0)
+    distinct = np.sort(possible[np.unique(told["id"][possible], return_index=True)[1]])
+    own = told[distinct]
+    _, first, member = np.unique(own["group"], return_index=True, return_inverse=True)
+    group = first[member]
+    # by split; and in a stack, equal settings beside each other are one group of the optimizer
+    order = np.lexsort((own["weight_decay"], own["nesterov"], own["momentum"], own["lr"], group, own["order_seed"],
+                        own["source"]))  # fmt: skip
+    places, group = distinct[order].astype(np.int32), group[order]
+    most = min(most, max(FEWEST, -(-len(places) // workers)))
+    bounds: list[int] = []
+    for start, end in pairwise([0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(places)]):
+        cell = cells[int(places[start])]
+        fit = max(1, min(most, MEMORY // workers // bytes_of(cell, data[cell.dataset])))
+        bounds += range(start, end, -(-(end - start) // -(-(end - start) // fit)))
+    return places, [*bounds, len(places)]
 
 
 def _shared(cell: Cell) -> Cell:
     """What a stack has in common: all but each network's own, and the strengths that act on minibatches."""
     strengths = tuple((name, s) for name, s in cell.regularizers if REGULARIZERS.make(name).batches)
     return replace(cell, regularizers=strengths, **{name: _DEFAULTS[name] for name in OWN})
-
-
-def split_of(cell: Cell) -> tuple[str, str, float, int]:
-    """Which prepared split of the data the cell is trained on: the arguments of `split`."""
-    return cell.dataset, cell.normalization, cell.validation, cell.order_seed
-
-
-def bytes_of(cell: Cell, data: Data) -> int:
-    """What one network of a stack takes in memory, in float32."""
-    batch = batch_length(cell, len(data.train_images))
-    activations = 4 * batch * (cell.depth * cell.width + data.classes)
-    return 4 * (COPIES * _parameters(cell.depth, cell.width, data.features, data.classes) + activations)
-
-
-@lru_cache
-def _parameters(depth: int, width: int, features: int, classes: int) -> int:
-    """Weights and biases of one network."""
-    return parameter_count(shape_of(Cell(depth=depth, width=width), features, classes))
-
-
-def multiply_adds(cell: Cell, data: Data) -> int:
-    """Of one training: forward, both backward products (but the images'), and the final evaluation."""
-    images = len(data.train_images)
-    held = held_out(images, cell.validation)
-    weights = [layer.fan_in * layer.fan_out for layer in shape_of(cell, data.features, data.classes).layers]
-    step = batch_length(cell, images - held) * (3 * sum(weights) - weights[0])
-    return steps_of(cell, images - held) * step + (held + len(data.test_images)) * sum(weights)
-
-
-def disk_of(plan: TrainingPlan) -> int:
-    """Bytes of the tables, about: a compressed row each cell, and one each record and layer."""
-    records = sum(math.ceil(c.steps / c.record_every) * (c.depth + 2) for c in plan.cells if c.record_every)
-    return 150 * len(plan.cells) + 40 * records

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -48,7 +49,8 @@ def verify(
         if fingerprints and fingerprints.get(name) != content.fingerprint:
             raise UsageError(f"the data set {name} is not what the results rest on: its content is another")
     stored = stored.set_index("cell_id")
-    cells = {identity(cell): cell for cell in job.plan.cells if cell not in job.plan.impossible}
+    possible = np.flatnonzero(job.plan.why == 0)
+    cells = dict(zip(map(identity, job.plan.cells.at(possible)), possible.tolist(), strict=True))
     if not set(cells) <= set(stored.index):
         raise UsageError("the study is not that of the results: they lack some of its cells")
     known = [name for name in cells if stored.loc[name, "status"] != "failed"]
@@ -58,7 +60,7 @@ def verify(
     chosen = [known[place] for place in order[:runs]]
     rows = []
     for done, name in enumerate(chosen, 1):
-        cell = cells[name]
+        cell = job.plan.cells[cells[name]]
         data = split(job.data[cell.dataset], cell.normalization, cell.validation, cell.order_seed)
         rows.append(_compared(cell, stored.loc[name].to_dict(), data))
         progress(done, len(chosen))

@@ -1,0 +1,52 @@
+"""What a training takes: memory, products, disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import lru_cache
+
+from initbench.core.cell import Cell
+from initbench.core.records import parameter_count, shape_of
+from initbench.datasets import Data
+from initbench.recipe.samples import batch_length, held_out, steps_of
+
+COPIES = 6
+"""Of the parameters: themselves, two gradients on their way, up to three of the optimizer."""
+
+
+RECORD = 600
+"""Bytes of a row of the curves, or of a layer's, while a stack is trained: a dictionary of numbers."""
+
+
+def bytes_of(cell: Cell, data: Data) -> int:
+    """What one network of a stack takes in memory, in float32, with the curves that it records."""
+    curves = RECORD * _records(cell, steps_of(cell, len(data.train_images)))
+    batch = batch_length(cell, len(data.train_images))
+    activations = 4 * batch * (cell.depth * cell.width + data.classes)
+    return 4 * (COPIES * _parameters(cell.depth, cell.width, data.features, data.classes) + activations) + curves
+
+
+@lru_cache
+def _parameters(depth: int, width: int, features: int, classes: int) -> int:
+    """Weights and biases of one network."""
+    return parameter_count(shape_of(Cell(depth=depth, width=width), features, classes))
+
+
+def multiply_adds(cell: Cell, data: Data) -> int:
+    """Of one training: forward, both backward products (but the images'), and the final evaluation."""
+    images = len(data.train_images)
+    held = held_out(images, cell.validation)
+    weights = [layer.fan_in * layer.fan_out for layer in shape_of(cell, data.features, data.classes).layers]
+    step = batch_length(cell, images - held) * (3 * sum(weights) - weights[0])
+    return steps_of(cell, images - held) * step + (held + len(data.test_images)) * sum(weights)
+
+
+def disk_of(cells: Iterable[Cell]) -> int:
+    """Bytes of the tables, about: a compressed row each cell, and one each record and layer."""
+    return sum(150 + 40 * _records(cell, cell.steps) for cell in cells)
+
+
+def _records(cell: Cell, steps: int) -> int:
+    """Rows of the curves and of their layers."""
+    return math.ceil(steps / cell.record_every) * (cell.depth + 2) if cell.record_every else 0

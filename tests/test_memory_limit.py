@@ -1,0 +1,93 @@
+"""Memory that really runs out, by a limit of the system: the stack is halved, goes on, and that is recorded."""
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+
+from initbench.core.cell import Cell
+from initbench.engine import device as devices
+from initbench.grid.stacks import Engine, Failed, Session, trained
+
+PROGRAM = """
+import resource, sys
+import initbench as ib
+fix = {"depth": 3, "width": 1024, "steps": 2, "batch_size": 64, "activation": "relu"}
+study = lambda rates, **more: ib.Study(compare={"lr": rates}, fix={**fix, **more}, seeds=1)
+ib.run(study([0.1], width=8), sys.argv[1] + "-first", device="cpu")  # what is loaded and begun once
+if extra := int(sys.argv[2]):
+    size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + extra * 2**20,) * 2)
+ib.run(study([0.1 / (1 + n) for n in range(12)]), sys.argv[1], device="cpu")
+"""
+
+
+def ran(folder, extra):
+    """The runs of twelve networks by a process of its own that may take so many MiB more than at its start; 0: all."""
+    command = [sys.executable, "-c", PROGRAM, str(folder), str(extra)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return pd.read_parquet(folder / "runs.parquet")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits a process's address space")
+def test_a_stack_that_does_not_fit_is_trained_in_parts_and_the_table_says_so(tmp_path):
+    free, tight = (ran(tmp_path / str(extra), extra) for extra in (0, 300))
+    assert set(free.stack_size) == {12}
+    assert set(tight.status) == {"finished"}
+    assert set(tight.stack_size) <= {1, 2, 3, 6}
+    torch.testing.assert_close(torch.tensor(tight.test_loss), torch.tensor(free.test_loss), rtol=1e-4, atol=0)
+
+
+class LookalikeError(ValueError):
+    """Words of memory, of an error that has nothing to do with it."""
+
+
+WORDS = {
+    "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes. Error code 12": True,
+    "DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.": True,
+    "std::bad_alloc": True,
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`": True,
+    "this optimizer's history is out of memory slots": False,
+    "mat1 and mat2 shapes cannot be multiplied": False,
+}
+
+
+def halved(error):
+    """The sizes of stacks that are tried where each raises `error`."""
+    tried = []
+
+    def engine(cells, *_):
+        tried.append(len(cells))
+        raise error
+
+    class Data:
+        train = type("Samples", (), {"images": torch.zeros(1)})
+
+    session = Session(devices.describe(torch.device("cpu")), Engine(engine))
+    done = trained([Cell(seed=seed) for seed in range(2)], Data, session)
+    assert all(isinstance(each, Failed) and each.reason == "out of memory" for each in done)
+    return tried
+
+
+@pytest.mark.parametrize("words", [words for words, memory in WORDS.items() if memory])
+def test_what_torch_says_of_memory_halves(words):
+    assert halved(RuntimeError(words)) == [2, 1, 1]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")], ids=["python", "cuda"])
+def test_errors_of_memory_by_type_halve(error):
+    assert halved(error) == [2, 1, 1]
+
+
+@pytest.mark.parametrize("words", [words for words, memory in WORDS.items() if not memory])
+def test_other_errors_are_not_taken_for_it(words):
+    with pytest.raises(RuntimeError, match=words):
+        halved(RuntimeError(words))
+
+
+def test_neither_is_another_type_with_its_words():
+    with pytest.raises(LookalikeError):
+        halved(LookalikeError("std::bad_alloc"))
