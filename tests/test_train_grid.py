@@ -132,8 +132,8 @@ def test_only_what_is_missing_is_trained(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("moment", [0.0, 0.3, 1.0])
 def test_a_killed_run_goes_on_and_ends_in_the_same_table(tmp_path, moment):
-    command = [sys.executable, "-m", "initbench", "train-grid", "--set", "steps=60", "--set", "depth=1", "--set",
-               "activation=relu,tanh", "--out"]  # fmt: skip
+    command = [sys.executable, "-m", "initbench", "train-grid", "--no-figures", "--set", "steps=60", "--set", "depth=1",
+               "--set", "activation=relu,tanh", "--set", "batch_size=64", "--out"]  # fmt: skip
     subprocess.run([*command, tmp_path / "whole"], check=True, capture_output=True)
     killed = subprocess.Popen([*command, tmp_path / "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not list(tmp_path.glob("killed/parts/*.parquet")) and killed.poll() is None:
