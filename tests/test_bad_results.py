@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+import initbench as ib
 from initbench.analysis.results import Results
 from initbench.cli import main
 
@@ -65,6 +66,31 @@ def test_what_a_column_holds_is_told(run, alter, told):
     done = run("report", "train")
     assert (done.stderr, done.exit_code) == (f"Error: train/runs.parquet is not one of ours: {told}\n", 1)
     assert not Path("reports").exists()
+
+
+@pytest.mark.parametrize(("alter", "told"), [
+    (lambda rows: rows.assign(word="word"), "the column 'word' should hold "),
+    (lambda rows: rows.iloc[:1], "a pairing should have a row forward and one backward"),
+])  # fmt: skip
+def test_what_verdicts_lack_is_told(run, alter, told):
+    change("variance/verdicts.parquet", alter)
+    done = run("report", "variance")
+    assert done.stderr.startswith(f"Error: variance/verdicts.parquet is not one of ours: {told}")
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+
+
+def test_growths_beyond_all_numbers_are_told_as_infinite(run):
+    change("variance/verdicts.parquet", lambda rows: rows.assign(measured_growth=10**18, measured_growth_se=10**18))
+    done = run("report", "variance")
+    assert done.exit_code == 0, done.output
+
+
+def test_curves_without_a_loss_are_not_drawn(tmp_path, run):
+    fix = {"depth": 1, "width": 4, "steps": 4, "record_every": 1}
+    made_of = ib.run(ib.Study(compare={"init": ["he", "zeros"]}, fix=fix, seeds=2), tmp_path / "bare")
+    change(made_of.folder / "curves.parquet", lambda rows: rows.assign(train_loss=None, val_loss=None))
+    done = run("report", made_of.folder)
+    assert done.exit_code == 0, done.output
 
 
 def test_where_every_run_failed_the_numbers_are_missing_and_the_page_says_so(tmp_path, run):

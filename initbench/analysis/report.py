@@ -94,7 +94,12 @@ def _by_rate_and_step(results: Results) -> Figures:
 
 
 def _are_curves(recorded: pd.DataFrame) -> bool:
-    return set(learning_curves.QUANTITIES) <= set(recorded) and recorded["step"].nunique() >= LEAST_STEPS
+    """Whether there are several points, of which the first is known of some run."""
+    quantities = list(learning_curves.QUANTITIES)
+    if not set(quantities) <= set(recorded) or recorded["step"].nunique() < LEAST_STEPS:
+        return False
+    first = recorded.loc[recorded["step"] == recorded["step"].min(), quantities]
+    return bool(first.notna().any().all())
 
 
 def _of_propagation(results: Results) -> Figures:

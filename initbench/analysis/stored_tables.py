@@ -5,7 +5,7 @@ A table of a name that is not known here is taken as it is; columns beside those
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,19 @@ class Asked:
     key: Columns = ()
     """Together they tell one row from another."""
     may_be_empty: bool = False
+    amiss: Callable[[pd.DataFrame], str] = lambda _: ""
+    """What else may be amiss in a whole one, in words."""
+
+
+def _of_verdicts(table: pd.DataFrame) -> str:
+    from initbench.analysis.growth import DIRECTIONS  # here: most tables are not verdicts, and these load scipy
+    from initbench.analysis.verdicts import WORDS
+
+    if set(table["word"]) - {entry.name for entry in WORDS}:
+        return f"the column 'word' should hold {', '.join(entry.name for entry in WORDS)}"
+    if any(set(told) != set(DIRECTIONS) for _, told in table.groupby([*_PAIRING])["direction"]):
+        return f"a pairing should have a row {' and one '.join(DIRECTIONS)}"
+    return ""
 
 
 _OF_ANY = {
@@ -53,7 +66,7 @@ _OF_ANY = {
                        key=(*_PAIRING, "seed", "layer"), may_be_empty=True),
     "verdicts": Asked((*_PAIRING, "direction", "word"), ("seeds",),
                       ("measured_growth", "measured_growth_se", "predicted_growth"), ("cause",),
-                      ("p_value", "starts_at"), (*_PAIRING, "direction")),
+                      ("p_value", "starts_at"), (*_PAIRING, "direction"), amiss=_of_verdicts),
     "histograms": Asked((*_PAIRING, "quantity"), ("layer",), ("low", "high", "density"), may_be_empty=True),
     "jacobians": Asked((*_PAIRING, "scope"), ("layer",),
                        ("seed", "squared_singular_value", "predicted_squared_singular_value"),
@@ -111,6 +124,8 @@ def _complaints(table: pd.DataFrame, asked: Asked, whole: bool) -> Iterator[str]
                 yield f"the column '{name}' should hold {what}"
     if asked.key and table.duplicated(list(asked.key)).any():
         yield f"two rows of it are of one {', '.join(asked.key)}"
+    if whole and (amiss := asked.amiss(table)):
+        yield amiss
 
 
 def _are_words(values: pd.Series) -> bool:

@@ -75,10 +75,16 @@ def _propagation(results: Results) -> Finding:
 
 
 def _pairing(row: pd.Series, table: pd.DataFrame) -> str:
-    ends = [f"{way} ×{words.number(10 ** one.measured_growth)} a layer" for way, one in
+    ends = [f"{way} ×{words.number(_factor(one.measured_growth))} a layer" for way, one in
             ((row["direction"], row) for _, row in table.iterrows()) if np.isfinite(one.measured_growth)]  # fmt: skip
     cause = f" ({row['cause']})" if row["cause"] else ""
     return f"{row['init']} with {row['activation']} is {row['word']}{cause}: {', '.join(ends) or 'no growth measured'}"
+
+
+def _factor(decades: float) -> float:
+    """So many powers of ten; infinite where that is beyond all numbers."""
+    with np.errstate(over="ignore"):
+        return float(np.power(10.0, decades))
 
 
 def _precision(table: pd.DataFrame) -> Fact:
@@ -89,7 +95,7 @@ def _precision(table: pd.DataFrame) -> Fact:
     if known.empty:
         return Fact("How sure", words.MISSING, f"{seeds}: no interval")
     told = f"{words.share(CONFIDENCE)} interval of a pairing's factor per layer, the median of all, {seeds}"
-    return Fact("How sure", f"±{words.share(10 ** float(np.median(half_width(known))) - 1)}", told)
+    return Fact("How sure", f"±{words.share(_factor(np.median(half_width(known))) - 1)}", told)
 
 
 def _failing(table: pd.DataFrame) -> list[tuple[str, int, str]]:
