@@ -1,6 +1,7 @@
 """Parts joined a span of cells at once: the same tables as if all were in memory, and far less memory."""
 
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -92,6 +93,12 @@ def test_one_frame_is_written_byte_for_byte_as_pandas_does(tmp_path):
     write_frames(tmp_path / "frames", iter([frame]))
     write_table(tmp_path / "table", frame)
     assert (tmp_path / "frames").read_bytes() == (tmp_path / "table").read_bytes()
+
+
+def test_a_folder_may_have_a_colon_in_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_frames(Path("net.py:net.parquet"), [pd.DataFrame({"n": [1]}), pd.DataFrame({"n": [2]})])
+    assert list(pd.read_parquet(tmp_path / "net.py:net.parquet")["n"]) == [1, 2]
 
 
 def test_a_lost_part_is_told_before_anything_is_joined(tmp_path):

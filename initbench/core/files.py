@@ -59,10 +59,11 @@ def _parquet_of(frames: Iterable[pd.DataFrame], path: Path) -> None:
 
     tables = (pa.Table.from_pandas(frame, preserve_index=False) for frame in frames)
     table = next(tables)
-    with pq.ParquetWriter(path, table.schema, write_page_checksum=True) as file:
-        file.write_table(table)
+    # opened here: Arrow takes a path with a colon for an address
+    with path.open("wb") as file, pq.ParquetWriter(file, table.schema, write_page_checksum=True) as rows:
+        rows.write_table(table)
         for table in tables:
-            file.write_table(table)
+            rows.write_table(table)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
