@@ -223,7 +223,10 @@ def _command(words: list[str]) -> str:
     if done.exit_code not in (0, 1, 2, 3):
         raise FaultyError(f"the exit code {done.exit_code}")
     if done.exit_code in REFUSED:
-        _require_told(done.stderr.removesuffix("\n"), words)
+        lines = done.stderr.removesuffix("\n").split("\n")
+        # run tells each study that cannot be, and answers the others
+        for line in lines if words[0] == "run" else ["\n".join(lines)]:
+            _require_told(line, words)
         if done.stdout:
             raise FaultyError("an error, and something on standard output")
         return REFUSED[done.exit_code]
