@@ -223,14 +223,21 @@ def _command(words: list[str]) -> str:
     if done.exit_code not in (0, 1, 2, 3):
         raise FaultyError(f"the exit code {done.exit_code}")
     if done.exit_code in REFUSED:
-        lines = done.stderr.removesuffix("\n").split("\n")
-        # run tells each study that cannot be, and answers the others
-        for line in lines if words[0] == "run" else ["\n".join(lines)]:
+        told = done.stderr.removesuffix("\n")
+        for line in _of_studies(told) if words[0] == "run" else [told]:
             _require_told(line, words)
         if done.stdout:
             raise FaultyError("an error, and something on standard output")
         return REFUSED[done.exit_code]
     return "accepted"
+
+
+def _of_studies(told: str) -> list[str]:
+    """`run` tells each study that cannot be, a line each with its name, and answers the others."""
+    lines = told.split("\n")
+    if len(lines) > 1 and len({line.split(": ")[1] for line in lines if line.count(": ") > 1}) < len(lines):
+        raise FaultyError(f"{len(lines)} lines, not one for each study")
+    return lines
 
 
 def _require_told(message: str, words: list[str]) -> None:

@@ -1,6 +1,7 @@
 """The audit's rows of Keras and JAX, held against weights that Keras and JAX draw themselves."""
 
 import os
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -14,39 +15,13 @@ from initbench.initializers import INITIALIZERS, Setting
 from initbench.initializers.bases import parameters
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
-jax = pytest.importorskip("jax")
-keras = pytest.importorskip("keras")
+for package in ("jax", "keras"):
+    pytest.importorskip(package)
 
+DRAWS = import_module("assets.make_framework_draws").DRAWS
+"""The same as of the kept table."""
 FAN_IN, FAN_OUT, SEEDS = 512, 256, range(4)
 SHAPE, LAYER = (FAN_IN, FAN_OUT), Layer(1, FAN_IN, FAN_OUT)
-
-
-def dense(seed):
-    layer = keras.layers.Dense(FAN_OUT, kernel_initializer=keras.initializers.GlorotUniform(seed))
-    layer.build((None, FAN_IN))
-    return layer.kernel
-
-
-def of_keras(name, **options):
-    return lambda seed: getattr(keras.initializers, name)(seed=seed, **options)(SHAPE)
-
-
-def of_jax(name, *arguments):
-    return lambda seed: getattr(jax.nn.initializers, name)(*arguments)(jax.random.key(seed), SHAPE)
-
-
-DRAWS = {
-    "keras Dense": dense,
-    "keras VarianceScaling": of_keras("VarianceScaling"),
-    "keras VarianceScaling(mode=fan_out)": of_keras("VarianceScaling", mode="fan_out"),
-    "keras VarianceScaling(mode=fan_avg)": of_keras("VarianceScaling", mode="fan_avg"),
-    "keras HeNormal": of_keras("HeNormal"),
-    "keras TruncatedNormal(stddev=0.05)": of_keras("TruncatedNormal", stddev=0.05),
-    "flax Dense": of_jax("lecun_normal"),
-    "jax he_normal": of_jax("he_normal"),
-    "jax truncated_normal(stddev=0.01)": of_jax("truncated_normal", 0.01),
-    "jax uniform(scale=0.01)": of_jax("uniform", 0.01),
-}
 
 
 def entry(spec):
@@ -69,7 +44,7 @@ def test_all_of_their_conventions_are_held_against_them():
 
 @pytest.mark.parametrize("name", DRAWS)
 def test_the_variance_that_they_draw(table, name):
-    drawn = [np.asarray(DRAWS[name](seed), np.float64).ravel() for seed in SEEDS]
+    drawn = [np.asarray(DRAWS[name](seed, SHAPE), np.float64).ravel() for seed in SEEDS]
     ours = table.loc[name]
     theirs = np.mean([values.var(ddof=1) for values in drawn])
     # both are estimates: of ten seeds and of four
@@ -82,5 +57,5 @@ def test_the_distribution_that_they_draw(name):
     """Kolmogorov and Smirnov's distance between a draw of theirs and one of the convention's."""
     convention = next(c for c in CONVENTIONS if c.name == name)
     weight, _ = convention.draw(LAYER, 0) if convention.draw else entry(convention.spec(LAYER))
-    found = stats.ks_2samp(np.asarray(DRAWS[name](0), np.float64).ravel(), weight.double().numpy().ravel())
+    found = stats.ks_2samp(np.asarray(DRAWS[name](0, SHAPE), np.float64).ravel(), weight.double().numpy().ravel())
     assert found.pvalue > 1e-3

@@ -83,6 +83,7 @@ def test_growths_beyond_all_numbers_are_told_as_infinite(run):
     change("variance/verdicts.parquet", lambda rows: rows.assign(measured_growth=10**18, measured_growth_se=10**18))
     done = run("report", "variance")
     assert done.exit_code == 0, done.output
+    assert "±∞ %" in Path("reports/variance/report.html").read_text(encoding="utf-8")
 
 
 def test_curves_without_a_loss_are_not_drawn(tmp_path, run):
@@ -91,6 +92,7 @@ def test_curves_without_a_loss_are_not_drawn(tmp_path, run):
     change(made_of.folder / "curves.parquet", lambda rows: rows.assign(train_loss=None, val_loss=None))
     done = run("report", made_of.folder)
     assert done.exit_code == 0, done.output
+    assert not Path("reports/bare/learning_curves.png").exists()
 
 
 def test_where_every_run_failed_the_numbers_are_missing_and_the_page_says_so(tmp_path, run):

@@ -13,8 +13,6 @@ from initbench.recipe.samples import batch_length, held_out, steps_of
 
 COPIES = 6
 """Of the parameters: themselves, two gradients on their way, up to three of the optimizer."""
-
-
 RECORD = 600
 """Bytes of a row of the curves, or of a layer's, while a stack is trained: a dictionary of numbers."""
 

@@ -36,7 +36,7 @@ def number(value: Any, digits: int = 4) -> str:
 
 def share(value: float) -> str:
     """``12.3 %``."""
-    return f"{100 * value:.3g} %"
+    return f"{100 * value:.3g} %".replace("inf", "∞")
 
 
 def between(found: Interval, written: Any = number) -> str:
