@@ -41,6 +41,8 @@ def things():
         ("ball(2)", "ball(size=2)"),
         ("ball(kind=blue, size=0.10)", "ball(size=0.1, kind=blue)"),
         ("ball(kind='blue')", "ball(kind=blue)"),
+        ("ball(kind='été')", "ball(kind=été)"),
+        ("ball(kind='\N{SCRIPT CAPITAL H}')", "ball(kind='\N{SCRIPT CAPITAL H}')"),  # without quotes, Python reads H
         ("ball(hollow=true)", "ball(hollow=true)"),
         ("ball(hollow=False)", "ball"),
         ("box(-1e-3)", "box(size=-0.001)"),

@@ -14,6 +14,7 @@ import inspect
 import keyword
 import math
 import reprlib
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -228,9 +229,15 @@ def _written(value: Any) -> str:
     """`value` as a spec string writes it: the shortest that reads back as the same."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str) and (not value.isidentifier() or keyword.iskeyword(value) or value in ("true", "false")):
+    if isinstance(value, str) and not _is_word(value):
         return repr(value)  # a path, say
     return f"{value:.15g}" if isinstance(value, float) and float(f"{value:.15g}") == value else str(value)
+
+
+def _is_word(text: str) -> bool:
+    """Whether `text` without quotes reads back as itself. Python reads names in normal form: a script H as H."""
+    is_name = text.isidentifier() and not keyword.iskeyword(text)
+    return is_name and text not in ("true", "false") and unicodedata.normalize("NFKC", text) == text
 
 
 def _shortened(text: str, limit: int = 60) -> str:

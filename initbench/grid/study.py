@@ -210,7 +210,7 @@ def default_study() -> Study:
         compare={
             "init": ["xavier", "he", "normal", "uniform", "zeros", "ones"],
             "activation": ["relu", "tanh", "sigmoid"],
-            "depth": [1, 2, 3],
+            "depth": [1, 3],
             "lr": [0.1, 0.01, 0.001],
             "momentum": [0.0, 0.9],
             "nesterov": [False, True],
