@@ -134,6 +134,16 @@ def test_a_run_beside_a_tuned_loop(beside, data, models, depth, options):
 
 
 @DEPTHS
+def test_a_run_beside_an_array_compiler(beside, data, models, depth):
+    """Ratio: wanted 1.5. It has all cores, and compiles in the warm-up."""
+    compiled = pytest.importorskip("array_compiler", reason="needs jax").Runs
+    train, *held = ((part.images, part.labels) for part in (data.train, data.validation, data.test))
+    held = [torch.cat(parts) for parts in zip(*held, strict=True)]
+    runs = compiled(widths(depth), models, CELL.steps, CELL.batch_size, train, held)
+    beside(lambda: stacked(data, depth), runs, per_work=models, per_yardstick=models, turns=3)
+
+
+@DEPTHS
 def test_a_run_beside_its_multiply_adds(beside, data, models, depth):
     """Ratio: the floor (training, 20,000 images evaluated, at the best product's rate) over the run. Wanted: 1/1.5."""
     work = CELL.steps * CELL.batch_size * (3 * weights(depth) - 784 * 100) + 20_000 * weights(depth)
