@@ -32,12 +32,12 @@ def fresh_told(ratios, cpu="Some CPU", torch="2"):
 def compare(tmp_path):
     """Judge measured ratios by a baseline, both written as files."""
 
-    def judged(ratios, baseline=None, **machine):
+    def judged(ratios, baseline=None, only=(), **machine):
         paths = {name: tmp_path / f"{name}.json" for name in ("fresh", "baseline")}
         paths["fresh"].write_text(json.dumps(fresh_told(ratios, **machine)))
         told = json.dumps(baseline_told()) if baseline is None else baseline
         paths["baseline"].write_text(told)
-        options = [f"--{name}={path}" for name, path in paths.items()]
+        options = [f"--{name}={path}" for name, path in paths.items()] + [f"--workload={name}" for name in only]
         return CliRunner().invoke(gate.main, ["compare", *options, f"--out={tmp_path / 'out'}"])
 
     return judged
@@ -67,6 +67,14 @@ def test_a_workload_cannot_vanish(compare, tmp_path):
     assert done.exit_code == 1
     assert "MISSING: report: in the baseline and not measured" in done.output
     assert compare(MEDIANS).exit_code == 0  # and the history reads what it wrote
+
+
+def test_one_workload_is_judged_alone(compare, tmp_path):
+    assert compare({"report": 0.5}, only=["report"]).exit_code == 0
+    assert pd.read_csv(tmp_path / "out/comparison.csv")["workload"].tolist() == ["report"]
+    assert compare({"stack": 2.0}, only=["stack"]).exit_code == 1
+    done = compare(MEDIANS, only=["reports"])
+    assert (done.exit_code, done.output) == (2, "Error: the baseline knows no 'reports', but stack, report\n")
 
 
 def test_a_new_workload_is_said_and_passes(compare):

@@ -28,12 +28,15 @@ def main():
 
 @main.command()
 @baseline_option
+@click.option("--workload", "only", multiple=True, help="Judge this one alone; may be repeated.")
 @click.option("--fresh", type=click.Path(path_type=Path), help="Judge this JSON of pytest-benchmark, measure nothing.")
 @click.option("--out", type=click.Path(path_type=Path), default=HERE, help="Folder for the table and the history.")
-def compare(path, fresh, out):
+def compare(path, only, fresh, out):
     """Measure, and exit with 1 if a workload is missing or worse than its baseline by more than noise."""
     baseline = checked(rule.Baseline, read_json(path), path)
-    found = fresh_of(read_json(fresh), fresh) if fresh else measure()
+    if only:
+        baseline = narrowed(baseline, only)
+    found = fresh_of(read_json(fresh), fresh) if fresh else measure(only)
     ratios = {name: [ratio] for name, ratio in found.ratios.items()}
     table = rule.judge(baseline, ratios, found.machine)
     if (doubtful := rule.doubtful(table)) and not fresh:
@@ -41,6 +44,14 @@ def compare(path, fresh, out):
     keep(table, baseline, found, out)
     tell(table, baseline, found, out)
     raise SystemExit(1 if names(table, "worse", "missing") else 0)
+
+
+def narrowed(baseline, only):
+    """What the baseline knows of these workloads; raises `BadInput` for one that it does not know."""
+    for name in only:
+        if name not in baseline.workloads:
+            raise BadInput(f"the baseline knows no '{name}', but {', '.join(baseline.workloads)}")
+    return baseline.model_copy(update={"workloads": {name: baseline.workloads[name] for name in only}})
 
 
 def again(doubtful, table, baseline, ratios, machine):
