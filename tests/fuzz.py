@@ -57,7 +57,7 @@ def limited() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("initbench.grid.study.MOST_CELLS", CELLS)
-        patch.setattr("initbench.grid.estimate._rate", lambda device: 1e9)
+        patch.setattr("initbench.grid.estimate._rates", lambda job: (1e9, 1e9))
         before = signal.signal(signal.SIGPROF, alarm)
         try:
             yield

@@ -13,6 +13,10 @@ from initbench.recipe.samples import batch_length, held_out, steps_of
 
 COPIES = 6
 """Of the parameters: themselves, two gradients on their way, up to three of the optimizer."""
+UPDATE_PASSES, SIGNAL_PASSES = 10, 13
+"""How often an update reads or writes each parameter, and each number between the layers."""
+EVALUATION_PASSES = 4
+"""The latter in evaluation."""
 RECORD = 600
 """Bytes of a row of the curves, or of a layer's, while a stack is trained: a dictionary of numbers."""
 
@@ -38,6 +42,17 @@ def multiply_adds(cell: Cell, data: Data) -> int:
     weights = [layer.fan_in * layer.fan_out for layer in shape_of(cell, data.features, data.classes).layers]
     step = batch_length(cell, images - held) * (3 * sum(weights) - weights[0])
     return steps_of(cell, images - held) * step + (held + len(data.test_images)) * sum(weights)
+
+
+def traffic(cell: Cell, data: Data) -> int:
+    """Bytes that one training moves between memory and processor, about."""
+    images = len(data.train_images)
+    held = held_out(images, cell.validation)
+    units = cell.depth * cell.width + data.classes
+    parameters = UPDATE_PASSES * _parameters(cell.depth, cell.width, data.features, data.classes)
+    update = parameters + SIGNAL_PASSES * batch_length(cell, images - held) * units
+    evaluation = EVALUATION_PASSES * (held + len(data.test_images)) * units
+    return 4 * (steps_of(cell, images - held) * update + evaluation)
 
 
 def disk_of(cells: Iterable[Cell]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -10,15 +11,16 @@ import torch
 from initbench.core.cell import Cell
 from initbench.datasets import Data
 from initbench.engine.timing import Stopwatch
-from initbench.grid.costs import bytes_of, disk_of, multiply_adds
+from initbench.grid.beside import Beside
+from initbench.grid.costs import bytes_of, disk_of, multiply_adds, traffic
 from initbench.grid.training import Job
 from initbench.recipe.samples import held_out, steps_of
 
-EFFICIENCY = 0.45
-"""Of the best rate of products, what training and evaluation reach as a whole; measured on two cores, small MLPs."""
-STEP_OVERHEAD = 5e-4
-"""Seconds that an update of a stack takes beside its products."""
-SIDE, TURNS = 1024, 5
+EFFICIENCY = 0.7
+"""Of the rate of large products, what those of small networks reach; as the next, measured on two cores."""
+CALLS = 6e-4
+"""Seconds that an update of a stack takes in Python and in torch's calls; one thread at a time."""
+SIDE, COPIED, TURNS = 1024, 2**24, 5
 
 
 def estimate(job: Job) -> dict[str, str]:
@@ -28,7 +30,9 @@ def estimate(job: Job) -> dict[str, str]:
               for many, cell in zip(plan.stacks.sizes, plan.stacks.firsts(), strict=True)]  # fmt: skip
     work = sum(many * 2 * multiply_adds(cell, data) for many, cell, data in stacks)
     steps = sum(_steps(cell, data) for _, cell, data in stacks)
-    seconds = work / (EFFICIENCY * _rate(job.device)) + steps * STEP_OVERHEAD
+    moved = sum(many * traffic(cell, data) for many, cell, data in stacks)
+    rate, bandwidth = _rates(job)
+    seconds = work / (EFFICIENCY * rate) + moved / bandwidth + steps * CALLS
     held = sum(4 * sum(t.numel() for t in (d.train_images, d.test_images)) for d in job.data.values())
     sizes = sorted(many * bytes_of(cell, data) for many, cell, data in stacks)
     together = sum(sizes[-job.workers :])
@@ -48,16 +52,27 @@ def _steps(cell: Cell, data: Data) -> int:
     return steps_of(cell, images - held_out(images, cell.validation))
 
 
-def _rate(device: torch.device) -> float:
-    """Operations per second of a square product there: the best of a few."""
-    square = torch.randn(SIDE, SIDE, device=device)
-    best = float("inf")
+def _rates(job: Job) -> tuple[float, float]:
+    """Operations per second of square products, bytes per second of a copy: of all workers, beside each other."""
+
+    def measured(_: int) -> tuple[float, float]:
+        square = torch.randn(SIDE, SIDE, device=job.device)
+        source, target = torch.ones(COPIED, device=job.device), torch.empty(COPIED, device=job.device)
+        product = _shortest(lambda: square @ square, job.device)
+        return 2 * SIDE**3 / product, 2 * 4 * COPIED / _shortest(lambda: target.copy_(source), job.device)
+
+    with Beside(job.workers) as beside:
+        operations, copied = zip(*beside.results(measured, range(job.workers)), strict=True)
+    return sum(operations), sum(copied)
+
+
+def _shortest(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds that `work` takes, at its best of a few times."""
+    watch = Stopwatch(device, time.perf_counter)
     for _ in range(TURNS):
-        watch = Stopwatch(device, time.perf_counter)
-        with watch.lap("product"):
-            square @ square
-        best = min(best, watch.seconds("product"))
-    return 2 * SIDE**3 / best
+        with watch.lap("work"):
+            work()
+    return min(watch.samples["work"])
 
 
 def _rounded(seconds: float) -> str:
