@@ -5,10 +5,10 @@ INSTALLED := .venv/.installed
 REPEATS ?= 5
 LONG := studies/calibration.toml
 
-.PHONY: help demo test studies lint bench bench-compare bench-baseline bench-memory bench-overhead fuzz torture clean
+.PHONY: help demo test studies lint bench bench-compare bench-baseline bench-memory bench-scaling bench-overhead fuzz torture clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "make %-14s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
 
 demo: $(INSTALLED)  ## set up, run `initbench variance --depth 20` on embedded input, say where the figures are
 	$(BIN)/initbench variance --depth 20
@@ -35,6 +35,9 @@ bench-baseline: $(INSTALLED)  ## measure that baseline anew, on a quiet machine 
 
 bench-memory: $(INSTALLED)  ## the starting process's memory by the grid's cells (20 minutes with a million)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.memory
+
+bench-scaling: $(INSTALLED)  ## cost by runs and by depth (5 minutes); writes reports/readme/scaling.png
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.scaling reports/readme
 
 bench-overhead: $(INSTALLED)  ## what a stack costs beside its training, by executor
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.overhead

@@ -1,4 +1,4 @@
-"""Cost by the number of runs and by depth: measured, drawn, written. Minutes of work; `make scaling`.
+"""Cost by the number of runs and by depth: measured, drawn, written. Minutes of work.
 
 PYTHONPATH=tests python -m benchmarks.scaling reports/readme
 """
