@@ -198,6 +198,16 @@ def test_what_looks_slower_is_measured_in_turns_with_the_baselines_commit(tmp_pa
     assert pd.read_csv(tmp_path / "comparison.csv")["verdict"].tolist() == ["worse" if code else "ok", "ok"]
 
 
+def test_another_machines_ratio_alone_is_no_evidence(tmp_path, monkeypatch):
+    there = Machine(cpu="Other CPU", cores=2)
+    slow = rule.Fresh(ratios={**MEDIANS, "stack": 2.0}, machine=there, versions={"torch": "2"})
+    monkeypatch.setattr(gate, "measure", lambda *_: slow)
+    (tmp_path / "baseline.json").write_text(json.dumps(baseline_told()))
+    done = CliRunner().invoke(gate.main, ["compare", f"--baseline={tmp_path / 'baseline.json'}", f"--out={tmp_path}"])
+    assert done.exit_code == 0, done.output
+    assert "UNJUDGED: stack: looks slower, but on another machine only abc beside it could tell" in done.output
+
+
 def test_a_commit_is_checked_out_for_a_while():
     with measure.checked_out(measure.commit().removesuffix("+")) as there:
         assert (there / "initbench/__init__.py").is_file()

@@ -65,6 +65,8 @@ def again(doubtful, table, baseline, ratios, machine):
                 for name in doubtful:
                     pairs[name].append(ours[name] / theirs[name])
             return rule.settle(table, pairs)
+    if machine != baseline.machine:  # a ratio of another processor alone is no evidence
+        return table.assign(verdict=table["verdict"].where(~table["workload"].isin(doubtful), "unjudged"))
     click.echo(f"Looks slower, measured {AGAIN} times more ({baseline.commit} is not here): {', '.join(doubtful)}")
     for _ in range(AGAIN):
         for name, ratio in measure(doubtful).ratios.items():
@@ -125,6 +127,7 @@ def tell(table, baseline, found, out):
         "new": "not in the baseline, and so not judged (make bench-baseline)",
         "better": "faster than the baseline: renew it, or the gain may be lost unseen (make bench-baseline)",
         "missing": "in the baseline and not measured",
+        "unjudged": f"looks slower, but on another machine only {baseline.commit} beside it could tell, and is not here",
         "worse": "slower than the baseline by more than noise",
     }.items():
         for name in names(table, verdict):
