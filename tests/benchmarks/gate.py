@@ -127,7 +127,7 @@ def tell(table, baseline, found, out):
         "new": "not in the baseline, and so not judged (make bench-baseline)",
         "better": "faster than the baseline: renew it, or the gain may be lost unseen (make bench-baseline)",
         "missing": "in the baseline and not measured",
-        "unjudged": f"looks slower, but on another machine only {baseline.commit} beside it could tell, and is not here",
+        "unjudged": f"looks slower, but on another machine only {baseline.commit} beside it could tell: not here",
         "worse": "slower than the baseline by more than noise",
     }.items():
         for name in names(table, verdict):
