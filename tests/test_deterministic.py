@@ -12,7 +12,7 @@ from scipy.stats import norm
 from initbench.activations import ACTIVATIONS
 from initbench.core.records import InputMoments, Network
 from initbench.initializers import INITIALIZERS
-from initbench.theory.deterministic import tables
+from initbench.theory.deterministic import predicted
 from initbench.theory.scalar_maps import ScalarMap, passed
 
 WIDTH, DEPTH = 6, 3
@@ -39,7 +39,8 @@ def table_of(*pairings, width=WIDTH, depth=DEPTH):
     for init, name in pairings:
         activation = ACTIVATIONS.make(name)
         several.append((activation, INITIALIZERS.make(init).promises(activation, network)))
-    return tables(several, InputMoments())
+    found = predicted(several, InputMoments())
+    return [{name: values[number] for name, values in found.items()} for number in range(len(several))]
 
 
 def expected(function, cuts):

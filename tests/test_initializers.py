@@ -14,6 +14,7 @@ from initbench.core.randomness import generator
 from initbench.core.records import Layer, Network
 from initbench.engine.stack import draw_weights, member
 from initbench.initializers import INITIALIZERS, Setting
+from initbench.initializers.record import settings
 
 ARGUMENTS = {float: "0.5", int: "2", bool: "true", str: "normal"}
 """For parameters without a default, by their kind."""
@@ -125,11 +126,15 @@ def test_biases_promise_what_they_are(spec, fans):
         assert promise.bias_variance == 0 or initializer.bias_basis is not None
 
 
+@pytest.mark.parametrize(
+    "network",
+    [Network((30, 20, 45), 0.05), Network((20,) * 6, 0.05, output=True), Network((20, *[30] * 5, 4), 0.05, True, 2)],
+    ids=["tapered", "square", "residual"],
+)
 @pytest.mark.parametrize("spec", ALL)
-def test_a_network_is_promised_layer_by_layer(spec):
-    network = Network((30, 20, 45), 0.05)
+def test_a_network_is_promised_layer_by_layer(spec, network):
     initializer = INITIALIZERS.make(spec)
-    each = [initializer.promise(Setting(layer, TANH, 0.05)) for layer in network.layers]
+    each = [initializer.promise(setting) for setting in settings(TANH, network)]
     assert initializer.promises(TANH, network) == each
 
 

@@ -13,7 +13,7 @@ from scipy.stats import chi2, norm
 from initbench.activations import ACTIVATIONS, Activation
 from initbench.core.records import InputMoments, Network
 from initbench.initializers import INITIALIZERS
-from initbench.theory.laws import LAWS, predict, tables
+from initbench.theory.laws import LAWS, predict, predicted
 from initbench.theory.moments import GaussianMoments
 from initbench.theory.rows import PREDICTED
 
@@ -127,8 +127,10 @@ def test_initializers_together_are_as_each_alone(name):
     several = [INITIALIZERS.make(init).promises(activation, network) for init in inits]
     pairings = [(activation, promises) for promises in several]
     laws = [LAWS.make(law) for law in LAW_NAMES]
-    for init, promises, by_law in zip(inits, several, tables(laws, pairings, inputs), strict=True):
-        for law, together in zip(laws, by_law, strict=True):
+    found = predicted(laws, pairings, inputs)
+    for place, (init, promises) in enumerate(zip(inits, several, strict=True)):
+        for number, law in enumerate(laws):
+            together = {name: values[place, number] for name, values in found.items()}
             alone = predict(law, activation, promises, inputs)
             assert together["note"].tolist() == [row["note"] for row in alone]
             for column_name in set(together) - {"note"}:
@@ -454,9 +456,9 @@ def test_mean_field_equals_wide_networks(init, name, bias_variance):
     activation = ACTIVATIONS.make(name)
     network = Network((WIDTH,) * (DEPTH + 1), bias_variance)
     promises = INITIALIZERS.make(init).promises(activation, network)
-    predicted = predict(LAWS.make("mean_field"), activation, promises, InputMoments((1.0,), COSINE))
+    expected = predict(LAWS.make("mean_field"), activation, promises, InputMoments((1.0,), COSINE))
     measured = [wide_network(activation, promises, seed) for seed in range(SEEDS)]
-    for number, row in enumerate(predicted):
+    for number, row in enumerate(expected):
         for key in measured[0][number]:
             values = np.array([float(rows[number][key]) for rows in measured])
             error = values.std(ddof=1) / math.sqrt(SEEDS)

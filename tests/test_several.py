@@ -9,7 +9,7 @@ from initbench.activations import ACTIVATIONS, Activation
 from initbench.core.records import InputMoments, Network
 from initbench.initializers import INITIALIZERS
 from initbench.theory import expectation
-from initbench.theory.laws import LAWS, predict, tables
+from initbench.theory.laws import LAWS, predict, predicted
 from initbench.theory.moments import kernels
 from initbench.theory.response import Averages, Local
 from initbench.theory.several import Several
@@ -62,10 +62,12 @@ def test_pairings_together_are_as_each_alone():
         for phi in (*EACH, ACTIVATIONS.make("relu"))
     ]
     laws = [LAWS.make(name) for name in LAWS.defaults]
-    for (phi, promises), by_law in zip(pairings, tables(laws, pairings, inputs), strict=True):
-        for law, together in zip(laws, by_law, strict=True):
+    found = predicted(laws, pairings, inputs)
+    for place, (phi, promises) in enumerate(pairings):
+        for number, law in enumerate(laws):
+            together = {name: values[place, number] for name, values in found.items()}
             rows = predict(law, phi, promises, inputs)
-            for name in set(rows[0]) - {"note", "a_mean"}:
+            for name in set(together) - {"note", "a_mean"}:
                 alone = np.array([row[name] for row in rows], float)
-                np.testing.assert_allclose(together[name].astype(float), alone, rtol=1e-9, err_msg=f"{law.spec} {name}")
+                np.testing.assert_allclose(together[name], alone, rtol=1e-9, err_msg=f"{law.spec} {name}")
             assert together["note"].tolist() == [row["note"] for row in rows]

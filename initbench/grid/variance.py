@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from functools import partial
 from typing import Any
 
@@ -24,8 +24,8 @@ from initbench.grid.beside import Beside
 from initbench.grid.plan import Plan, Planned, require_rows
 from initbench.grid.variance_study import VarianceStudy
 from initbench.initializers import INITIALIZERS, Basis
-from initbench.theory.laws import LAWS, tables
-from initbench.theory.rows import PREDICTED, SPREADS
+from initbench.theory.laws import LAWS, predicted
+from initbench.theory.rows import PREDICTED, SPREADS, blank
 
 Progress = Callable[[int], None]
 Rows = list[dict[str, Any]]
@@ -57,19 +57,22 @@ def predictions(study: VarianceStudy, moments: InputMoments, laws: str | Sequenc
             refused[init, name] = str(reason)
     if not promised:
         raise UsageError(next(iter(refused.values())))
-    by_activation = sorted(promised, key=lambda pairing: study.activation.index(pairing[1]))
-    several = [(ACTIVATIONS.make(name), promised[init, name]) for init, name in by_activation]
-    found = dict(zip(by_activation, tables(chosen, several, moments), strict=True))
+    place = {pairing: number for number, pairing in enumerate(study.pairings)}
+    several = [(ACTIVATIONS.make(name), promises) for (_, name), promises in promised.items()]
+    shape = len(place), len(chosen), network.depth
+    table = {"weight_variance": np.full(shape, np.nan), **blank(*shape)}
+    for name, values in predicted(chosen, several, moments).items():
+        table[name][[place[pairing] for pairing in promised]] = values
     for pairing, why in refused.items():
-        place = [{**asdict(layer), "layer": layer.index, "note": why} for layer in network.layers]
-        found[pairing] = [{name: np.array([row[name] for row in place]) for name in place[0]}] * len(chosen)
-    unknown, parts = np.full(network.depth, np.nan), [table for pairing in study.pairings for table in found[pairing]]
-    columns: dict[str, Any] = {
-        name: np.concatenate([part.get(name, unknown) for part in parts]) for name in PREDICTIONS[3:]
-    }
+        table["note"][place[pairing]] = why
     who = [(init, name, law.spec) for init, name in study.pairings for law in chosen]
-    for name, each in zip(PREDICTIONS, zip(*who, strict=True), strict=False):
-        columns[name] = np.repeat(np.array(each, object), network.depth)
+    columns: dict[str, Any] = {
+        name: pd.Series(each).repeat(network.depth).array
+        for name, each in zip(PREDICTIONS, zip(*who, strict=True), strict=False)
+    }
+    for name, each in zip(PREDICTIONS[3:], zip(*map(astuple, network.layers), strict=True), strict=False):
+        columns[name] = np.tile(each, len(who))
+    columns |= {name: values.ravel() for name, values in table.items()}
     return pd.DataFrame(columns, columns=list(PREDICTIONS))
 
 

@@ -152,14 +152,8 @@ class Initializer:
 
     def promises(self, activation: Activation, network: Network, input_square: float = 1.0) -> list[Promise]:
         """What it promises of each layer of `network`, first to last, for inputs of this mean square."""
-        known: dict[tuple[Any, ...], dict[str, Any]] = {}  # most layers have the fans of the one before
-        promises = []
-        for setting in settings(activation, network, input_square):
-            place = setting.fan_in, setting.fan_out, setting.first, setting.output, setting.place_in_branch
-            if place not in known:
-                known[place] = vars(self.promise(setting))
-            promises.append(Promise(**{**known[place], "layer": setting.layer}))
-        return promises
+        each, (firsts, _) = settings(activation, network, input_square), _alike(network)
+        return [*_laid(tuple(self.promise(each[first]) for first in firsts), network)]
 
     def learning_rates(self, activation: Activation, network: Network, normalizes: bool | None) -> list[Rates]:
         """The factors of each layer of `network`, for an optimizer that divides by the gradient's size or does not.
@@ -182,3 +176,26 @@ def settings(activation: Activation, network: Network, input_square: float = 1.0
         Setting(layer, activation, network.bias_variance, square, input_square, output, *branches, branch)
         for layer, branch, output in zip(network.layers, network.places, outputs, strict=True)
     )
+
+
+@lru_cache(maxsize=32)
+def _alike(network: Network) -> tuple[list[int], list[int]]:
+    """Of layers of which an initializer asks the same, the first; and of each layer, which of these it is like."""
+    seen: dict[tuple[Any, ...], int] = {}
+    firsts, which = list[int](), list[int]()
+    for number, (layer, branch) in enumerate(zip(network.layers, network.places, strict=True)):
+        output = network.output and layer.index == network.depth
+        place = layer.fan_in, layer.fan_out, layer.index == 1, output, branch
+        if place not in seen:
+            seen[place] = len(firsts)
+            firsts.append(number)
+        which.append(seen[place])
+    return firsts, which
+
+
+@lru_cache(maxsize=4)  # an initializer that does not ask for the activation promises the next one the same
+def _laid(promised: tuple[Promise, ...], network: Network) -> list[Promise]:
+    """Of each layer, what is promised of the first that is like it."""
+    told = [vars(promise) for promise in promised]
+    return [Promise(**{**told[number], "layer": layer})
+            for number, layer in zip(_alike(network)[1], network.layers, strict=True)]  # fmt: skip

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from initbench.activations import Activation
 from initbench.core.records import InputMoments, Promise
 from initbench.theory.expectation import gauss_legendre
-from initbench.theory.rows import Columns, Table, table
+from initbench.theory.rows import Columns, Table, blank, told
 from initbench.theory.scalar_maps import ScalarMap, passed
 
 Real = NDArray[np.float64]
@@ -38,27 +38,34 @@ _RESOLVED = 1e-6
 """How far a rule may be from the one with half the panels: what oscillates faster is NaN, not a sample of it."""
 
 
-def tables(several: Sequence[Pairing], inputs: InputMoments) -> list[Table]:
-    """The columns of `predictions` for weights that are all equal or diagonal; NaN with a note where none is known.
+def predicted(several: Sequence[Pairing], inputs: InputMoments) -> Table:
+    """What is predicted of weights that are all equal or diagonal, `pairings layers`; a note where nothing is known.
 
     What is equal is followed once.
     """
-    why = [_why_not(promises, inputs) for _, promises in several]
     deviation = float(np.sqrt(np.mean(inputs.second_moment)))
-    maps = [None if note else ScalarMap.of(*pairing, deviation) for pairing, note in zip(several, why, strict=True)]
-    distinct = list(dict.fromkeys(one for one in maps if one))
+    maps: dict[ScalarMap, list[int]] = {}
+    found = blank(len(several), len(several[0][1]))
+    for number, (activation, promises) in enumerate(several):
+        if why := _why_not(promises, inputs):
+            found["note"][number] = why
+        else:
+            maps.setdefault(ScalarMap.of(activation, promises, deviation), []).append(number)
+    kinds = list(dict.fromkeys(one.activation for one in maps))
+    distinct = sorted(maps, key=lambda one: kinds.index(one.activation))  # those of one are followed by one call
     with np.errstate(all="ignore"):
-        found = dict(zip(distinct, map(_settled, distinct, _cuts(distinct)), strict=True))
-    return [
-        table(promises, *(found[one] if one else ({}, [note] * len(promises))))
-        for (_, promises), one, note in zip(several, maps, why, strict=True)
-    ]
+        for one, cuts in zip(distinct, _cuts(distinct), strict=True):
+            columns, notes = _settled(one, cuts)
+            for name, values in told(columns, np.array(notes, object)).items():
+                found[name][maps[one]] = values
+    return found
 
 
-def unknown(several: Sequence[Pairing], _: InputMoments) -> list[Table]:
+def unknown(several: Sequence[Pairing], _: InputMoments) -> Table:
     """The same of a law that does not know phi itself: nothing."""
-    why = "this law assumes independent weights of mean 0"
-    return [table(promises, {}, [why] * len(promises)) for _, promises in several]
+    found = blank(len(several), len(several[0][1]))
+    found["note"][:] = "this law assumes independent weights of mean 0"
+    return found
 
 
 def _settled(one: ScalarMap, cuts: Real) -> tuple[Columns, list[str]]:

@@ -7,8 +7,10 @@ The laws of infinite width are one recursion (`theory.infinite_width`) and diffe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from initbench.activations import Activation
 from initbench.activations.closed_forms import PiecewiseLinear
@@ -18,11 +20,12 @@ from initbench.core.threads import one_thread
 from initbench.theory import deterministic, finite_width, infinite_width, rows
 from initbench.theory.infinite_width import Stand
 from initbench.theory.moments import GaussianMoments, linearized
-from initbench.theory.networks import PROMISED, Networks
+from initbench.theory.networks import PROMISED, Networks, told_apart
 from initbench.theory.rows import Columns, Notes, Row, Table
 
 ADAPTED = "weights that adapt to data take out again what their draws add to each layer: no random walk"
 
+Pairing = tuple[Activation, Sequence[Promise]]
 Random = Callable[[Networks, InputMoments], tuple[Columns, Notes | None]]
 
 
@@ -93,40 +96,50 @@ def predict(law: Law, activation: Activation, promises: Sequence[Promise], input
 
     A value beyond float64 is NaN, with a note; so are all values of a law that does not hold for these weights.
     """
-    (columns,) = tables([law], [(activation, promises)], inputs)[0]
+    found = predicted([law], [(activation, promises)], inputs)
+    columns = {**_places(promises), **{name: values[0, 0] for name, values in found.items()}}
     lists = (column.tolist() for column in columns.values())
     return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
 
 
 @one_thread()
-def tables(
-    laws: Sequence[Law], several: Sequence[tuple[Activation, Sequence[Promise]]], inputs: InputMoments
-) -> list[list[Table]]:
-    """The same as columns, for each of several pairings and then for each law; what is equal is predicted once."""
-    random = [all(promise.random for promise in promises) for _, promises in several]
-    found: list[list[Table]] = [[] for _ in several]
-    fixed = [place for place, drawn in enumerate(random) if not drawn]
-    if fixed:
-        pairings = [several[place] for place in fixed]
-        said = {exact: (deterministic.tables if exact else deterministic.unknown)(pairings, inputs)
-                for exact in {law.exact for law in laws}}  # fmt: skip
-        for number, place in enumerate(fixed):
-            found[place] = [said[law.exact][number] for law in laws]
-    places = [place for place, drawn in enumerate(random) if drawn]
-    if places:
-        networks, which = Networks.of([several[place] for place in places]).distinct(*PROMISED)
-        promised = [several[place][1] for place in places]
-        for law in laws:
-            columns, notes = law.random(networks, inputs)
-            own = {name: column[:, which] for name, column in columns.items()}
-            by_network = rows.tables(promised, own, None if notes is None else notes[:, which])
-            for place, table in zip(places, by_network, strict=True):
-                found[place].append(_within_reach(law, several[place][1], table))
+def predicted(laws: Sequence[Law], several: Sequence[Pairing], inputs: InputMoments) -> Table:
+    """The same for several pairings, `pairings laws layers`; what is equal is predicted once."""
+    distinct, which = told_apart([promises for _, promises in several])
+    variance = np.array([[promise.variance for promise in promises] for promises in distinct])
+    random = np.array([all(promise.random for promise in promises) for promises in distinct])[which]
+    shape = len(several), len(laws), variance.shape[1]
+    found = {"weight_variance": np.broadcast_to(variance[which, None], shape), **rows.blank(*shape)}
+    for say, these in ((_of_drawn, random), (_of_fixed, ~random)):
+        places = np.flatnonzero(these).tolist()
+        if places:
+            for number, table in enumerate(say(laws, [several[place] for place in places], inputs)):
+                for name, values in table.items():
+                    found[name][places, number] = values
     return found
 
 
-def _within_reach(law: Law, promises: Sequence[Promise], table: Table) -> Table:
-    """What the law says, unless it is about what adaptation takes out."""
-    if law.fluctuates and any(promise.adapted for promise in promises):
-        return rows.table(promises, {}, [ADAPTED] * len(promises))
-    return table
+def _of_drawn(laws: Sequence[Law], several: Sequence[Pairing], inputs: InputMoments) -> Iterator[Table]:
+    """What each law says of random weights, `pairings layers`."""
+    networks, which = Networks.of(several).distinct(*PROMISED)
+    adapted = np.array([any(promise.adapted for promise in promises) for _, promises in several])
+    for law in laws:
+        table = {name: values.T[which] for name, values in rows.told(*law.random(networks, inputs)).items()}
+        if law.fluctuates:  # what it says is about what adaptation takes out
+            for name, values in table.items():
+                values[adapted] = ADAPTED if name == "note" else np.nan
+        yield table
+
+
+def _of_fixed(laws: Sequence[Law], several: Sequence[Pairing], inputs: InputMoments) -> list[Table]:
+    """What each law says of weights without randomness, `pairings layers`."""
+    said = {exact: (deterministic.predicted if exact else deterministic.unknown)(several, inputs)
+            for exact in {law.exact for law in laws}}  # fmt: skip
+    return [said[law.exact] for law in laws]
+
+
+def _places(promises: Sequence[Promise]) -> Table:
+    """Each layer's place in the network."""
+    layers = [promise.layer for promise in promises]
+    return {name: np.array([getattr(layer, of) for layer in layers])
+            for name, of in (("layer", "index"), ("fan_in", "fan_in"), ("fan_out", "fan_out"))}  # fmt: skip

@@ -44,19 +44,18 @@ class Networks:
     def of(cls, several: Sequence[tuple[Activation, Sequence[Promise]]]) -> Networks:
         """From the activation of each, and its promises, first layer to last."""
         activations, promises = zip(*several, strict=True)
-        return cls(
-            Several.of(activations),
-            [
-                Promises(
-                    layer[0].layer,
-                    np.array([promise.variance for promise in layer]),
-                    np.array([promise.bias_variance for promise in layer]),
-                    np.array([promise.excess_kurtosis for promise in layer]),
-                    np.array([promise.coupling == "orthogonal" for promise in layer]),
-                )
-                for layer in zip(*promises, strict=True)
-            ],
-        )
+        distinct, which = told_apart(promises)
+        layers = [
+            Promises(
+                layer[0].layer,
+                np.array([promise.variance for promise in layer]),
+                np.array([promise.bias_variance for promise in layer]),
+                np.array([promise.excess_kurtosis for promise in layer]),
+                np.array([promise.coupling == "orthogonal" for promise in layer]),
+            )
+            for layer in zip(*distinct, strict=True)
+        ]
+        return cls(Several.of(activations), [layer.of(which) for layer in layers])
 
     def distinct(self, *arrays: str) -> tuple[Networks, NDArray[np.intp]]:
         """The networks that differ in activation or in `arrays` of `Promises`; for each network, which of them it is.
@@ -66,3 +65,10 @@ class Networks:
         told = [getattr(layer, name) for layer in self.layers for name in arrays]
         _, first, which = np.unique([self.activations.which, *told], axis=1, return_index=True, return_inverse=True)
         return Networks(self.activations.at(first), [layer.of(first) for layer in self.layers]), which.ravel()
+
+
+def told_apart(several: Sequence[Sequence[Promise]]) -> tuple[list[Sequence[Promise]], NDArray[np.intp]]:
+    """Promises that are not the very same objects as others; for each of `several`, which of them it is."""
+    seen = {tuple(map(id, promises)): promises for promises in several}
+    number = {one: place for place, one in enumerate(seen)}
+    return [*seen.values()], np.array([number[tuple(map(id, promises))] for promises in several], np.intp)
