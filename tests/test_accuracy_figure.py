@@ -31,7 +31,7 @@ def test_the_summary_counts_and_sums_up_each_level(runs):
 def test_the_drawing_has_a_panel_a_factor_and_a_box_a_level(runs):
     figure = accuracy_by_level.draw(accuracy_by_level.summary(runs))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert [title.split()[0] for title in titles] == ["init", "lr"]
+    assert [title.split("  ")[0] for title in titles] == ["initializer", "learning rate"]
     assert [len(axes.patches) for axes in figure.axes] == [2, 2]
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["he", "zeros"]
     assert "1 lost" in [text.get_text() for text in figure.axes[0].texts]
@@ -41,5 +41,5 @@ def test_the_drawing_has_a_panel_a_factor_and_a_box_a_level(runs):
 def test_a_level_whose_runs_all_diverged_has_no_box(runs):
     runs.loc[runs["init"] == "zeros", "status"] = "diverged"
     figure = accuracy_by_level.draw(accuracy_by_level.summary(runs))
-    by_title = {axes.get_title(loc="left").split()[0]: axes for axes in figure.axes}
-    assert (len(by_title["init"].patches), len(by_title["lr"].patches)) == (1, 2)
+    by_title = {axes.get_title(loc="left").split("  ")[0]: axes for axes in figure.axes}
+    assert (len(by_title["initializer"].patches), len(by_title["learning rate"].patches)) == (1, 2)

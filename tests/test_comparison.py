@@ -299,3 +299,17 @@ def test_the_rank_diagram_joins_what_is_not_told_apart():
     assert np.allclose(bars, [[1.964 - 0.04, 3.143 + 0.04]], atol=1e-3)  # all four are within 1.25
     names = [text.get_text().strip() for text in axes.texts]
     assert names == ["l3 (1.96)", "l1 (2.00)", "l2 (2.89)", "l0 (3.14)", "critical difference 1.25"]
+
+
+def test_figures_of_a_comparison_name_the_factor():
+    differences = forest.draw(forest.summary(paired.differences(table_of(SLEEP), "l0"), "batch_size"))
+    assert differences.get_suptitle().endswith(" by batch size, against l0")
+    assert differences.axes[0].get_xlabel().endswith(", difference from l0")
+    ranks = rank_diagram.draw(rank_diagram.summary(ranking.ranks(table_of(AUC.T, block="data")), "lr"))
+    assert ranks.get_suptitle() == "Which learning rate is best, most of the time?"
+
+
+@pytest.mark.parametrize(("p", "told"), [(0.0123, "p = 0.0123."), (0.0, "p < 0.001.")])
+def test_no_p_is_told_to_be_zero(p, told):
+    numbers = rank_diagram.summary(ranking.ranks(table_of(AUC.T, block="data"))).assign(p_friedman=p)
+    assert f"Friedman's {told}" in rank_diagram.draw(numbers).texts[-1].get_text().replace("\n", " ")

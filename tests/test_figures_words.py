@@ -38,7 +38,7 @@ def test_every_text_of_a_figure_is_drawn_as_it_is_written(word):
 
 
 def test_powers_of_ten_stay_formulas():
-    rows = [(10.0**number, seed, 10.0**number) for number in range(5) for seed in (0, 1)]
+    rows = [(10.0**number, seed, 10.0**number) for number in range(9) for seed in (0, 1)]
     found = pd.DataFrame(rows, columns=["lr", "seed", "value"]).assign(part="", source="measured")
     drawing = Drawing(measure="level(of=z_second_moment)", x="lr", title="costs $5")
     figure = draw(summary(found, drawing, MEASURES.make(drawing.measure)))

@@ -219,7 +219,7 @@ def test_paths_are_drawn_level_by_level_from_a_marked_start():
     np.testing.assert_array_equal(paths[1].get_xydata(), [(2, 1), (1, 0.2)])
     assert [tuple(start.get_xydata()[0]) for start in starts] == [(2, 1), (2, 1)]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["0", "32"]
-    assert figure.legends[0].get_title().get_text() == "batch_size"
+    assert figure.legends[0].get_title().get_text() == "batch size"
 
 
 @pytest.mark.parametrize(

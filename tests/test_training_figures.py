@@ -79,7 +79,8 @@ def test_a_bar_is_as_long_as_its_share(runs):
     figure = explained.draw(told)
     (axes,) = figure.axes
     assert [bar.get_width() for bar in axes.patches] == pytest.approx(list(told["explained"]))
-    assert [label.get_text() for label in axes.get_yticklabels()] == list(told["factor"])
+    names = {"init": "initializer", "lr": "learning rate"}
+    assert [label.get_text() for label in axes.get_yticklabels()] == [names.get(one, one) for one in told["factor"]]
     words = " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
     assert "20 finished runs; 4 diverged" in words
 

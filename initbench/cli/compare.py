@@ -61,7 +61,7 @@ def compare_command(
     drawn = []
     if figures and name in DRAWN:
         figure = import_module(f"initbench.analysis.figures.{DRAWN[name]}")
-        numbers = figure.summary(table)
+        numbers = figure.summary(table, by)
         drawn = [save(figure.draw(numbers), numbers, reports / out.name, f"{name}_by_{by}", figures)]
     output.echo(table[SHOWN[name]].dropna(axis="columns", how="all"), form, pager=True)
     click.echo(f"{answer(table)}\n" if name == "differences" else "", nl=False)

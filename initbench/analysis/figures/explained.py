@@ -31,13 +31,14 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 def draw(summary: pd.DataFrame) -> Figure:
     """A bar a factor, with its share, its best and its worst level."""
     first = summary.iloc[0]
-    title = f"Alone, {first['factor']} explains {first['explained']:.0%} of the variance of test accuracy"
+    factor, share = style.word(first["factor"]), first["explained"]
+    title = f"Alone, the {factor} explains {share:.0%} of the variance of test accuracy"
     figure = style.page(8.5, 0.36 * len(summary) + 1.9, title, _caption(summary))
     axes = figure.subplots()
     colors = ["0.7" if factor == REST else style.hue(0) for factor in summary["factor"]]
     bars = axes.barh(range(len(summary)), summary["explained"], color=colors, **BAR)
     axes.bar_label(bars, [_told(row) for row in summary.to_dict("records")], padding=4, size=9)
-    axes.set_yticks(range(len(summary)), [style.label(factor) for factor in summary["factor"]])
+    axes.set_yticks(range(len(summary)), [style.label(style.word(factor)) for factor in summary["factor"]])
     room = float(summary["explained"].max()) + WORDS
     axes.set(xlim=(0, room), xlabel="share explained (eta²)")
     axes.set_xticks([share for share in (0, 0.25, 0.5, 0.75, 1) if share < room])

@@ -8,12 +8,14 @@ from matplotlib.figure import Figure
 from initbench.analysis.figures import style
 
 MARKS = {"higher": "^", "lower": "v", "equivalent": "o", "undecided": "o"}
-KEPT = ("level", "baseline", "metric", "difference", "low", "high", "word", "ratio", "bound", "n", "lost", "method")
+KEPT = ("by", "level", "baseline", "metric", "difference", "low", "high", "word", "ratio", "bound", "n", "lost",
+        "method")  # fmt: skip
 
 
-def summary(differences: pd.DataFrame) -> pd.DataFrame:
-    """The columns that are drawn of `analysis.comparison.differences`, largest difference first, lost ones last."""
-    return differences.sort_values("difference", ascending=False, kind="stable", ignore_index=True)[list(KEPT)]
+def summary(differences: pd.DataFrame, by: str = "level") -> pd.DataFrame:
+    """What is drawn of `analysis.comparison.differences` of the factor `by`, the largest first, lost ones last."""
+    ordered = differences.sort_values("difference", ascending=False, kind="stable", ignore_index=True)
+    return ordered.assign(by=by)[list(KEPT)]
 
 
 @style.styled
@@ -21,8 +23,8 @@ def draw(summary: pd.DataFrame) -> Figure:
     """A line a level: its difference with the interval; filled where it is decided, the bound of equivalence shaded."""
     first = summary.iloc[0]
     ratio = first["ratio"]
-    metric, baseline = str(first["metric"]).replace("_", " ").capitalize(), str(first["baseline"])
-    title = f"{metric} by level, against {style.label(baseline)}"
+    metric, by, baseline = str(first["metric"]).replace("_", " "), style.word(first["by"]), str(first["baseline"])
+    title = f"{metric.capitalize()} by {by}, against {style.label(baseline)}"
     figure = style.page(8, 0.42 * len(summary) + 2.0, title, _caption(summary))
     axes = figure.subplots()
     axes.axvline(1 if ratio else 0, color="0.3", lw=1)
@@ -39,7 +41,9 @@ def draw(summary: pd.DataFrame) -> Figure:
         axes.plot(row["difference"], place, MARKS[row["word"]], color=color, ms=7, mfc=color if decided else "white")
         axes.annotate(row["word"], (row["high"], place), (6, 0), textcoords="offset points", va="center", color="0.3")
     axes.set_yticks(range(len(summary)), [style.label(str(level)) for level in summary["level"]])
-    axes.set(ylim=(len(summary) - 0.5, -0.5), xlabel=f"{'ratio to' if ratio else 'difference from'} {baseline}")
+    axes.set(
+        ylim=(len(summary) - 0.5, -0.5), xlabel=f"{metric}, {'ratio to' if ratio else 'difference from'} {baseline}"
+    )
     axes.margins(x=0.18)
     return figure
 

@@ -9,12 +9,13 @@ from initbench.analysis.figures import style
 
 BAR = 0.22
 """Between the bars of groups, in lines of text."""
+LEAST_P = 0.001
 
 
-def summary(ranks: pd.DataFrame) -> pd.DataFrame:
-    """What is drawn of `analysis.comparison.ranks`, with the last rank that each is not told apart from."""
+def summary(ranks: pd.DataFrame, by: str = "level") -> pd.DataFrame:
+    """What is drawn of `analysis.comparison.ranks` of `by`, with the last rank that each is not told apart from."""
     until = [ranks.loc[ranks["rank"] <= rank + ranks["critical_difference"], "rank"].max() for rank in ranks["rank"]]
-    return ranks[["level", "rank", "critical_difference", "p_friedman", "blocks", "method"]].assign(until=until)
+    return ranks[["level", "rank", "critical_difference", "p_friedman", "blocks", "method"]].assign(until=until, by=by)
 
 
 @style.styled
@@ -22,8 +23,8 @@ def draw(summary: pd.DataFrame) -> Figure:
     """Ranks on an axis, best to the left; each level's name hangs from its place; bars join what is alike."""
     first, count = summary.iloc[0], len(summary)
     groups = _groups(summary)
-    figure = style.page(8, 0.2 * count + 0.2 * len(groups) + 2.0, "Which level is best, most of the time?",
-                        _caption(summary))  # fmt: skip
+    title = f"Which {style.word(first['by'])} is best, most of the time?"
+    figure = style.page(8, 0.2 * count + 0.2 * len(groups) + 2.0, title, _caption(summary))
     axes = figure.subplots()
     left = (count + 1) // 2
     for place, row in enumerate(summary.to_dict("records")):
@@ -60,7 +61,8 @@ def _groups(summary: pd.DataFrame) -> list[tuple[float, float]]:
 def _caption(summary: pd.DataFrame) -> str:
     first = summary.iloc[0]
     method, p = str(first["method"]), first["p_friedman"]
+    friedman = f"= {p:.3g}" if p >= LEAST_P else f"< {LEAST_P}"
     return (
-        f"{method[0].upper()}{method[1:]}; {first['blocks']} blocks. 1 is best. Friedman's p = {p:.3g}. Levels"
+        f"{method[0].upper()}{method[1:]}; {first['blocks']} blocks. 1 is best. Friedman's p {friedman}. Levels"
         " under one bar are not told apart at 5 % (Nemenyi)."
     )

@@ -1,9 +1,8 @@
-"""How a measure depends on factors: lines with the seeds' interval, theory dashed beside; or a map of two factors."""
+"""How a measure depends on factors: lines with the seeds' interval, theory dotted beside; or a map of two factors."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator, NullFormatter
 from pydantic import BaseModel, ConfigDict
 
-from initbench.analysis.figures import style
+from initbench.analysis.figures import relation_axes, style
 from initbench.analysis.measures import Measure
 from initbench.analysis.observations import PLACES, are_numbers, chosen, paired, per_seed
 from initbench.analysis.statistics import LOG, SHARE, SPREAD, Scale, interval
@@ -23,17 +21,11 @@ from initbench.core.catalogue import require_known
 from initbench.core.errors import UsageError
 
 MEASURED, FORMULA = "measured", "the source's formula"
-DECADES = 1.5
-"""Of a positive factor, from which on its axis is logarithmic."""
 MOST_COLUMNS = 3
-LETTERS, BESIDE, WIDEST = 8.5, 2.2, 13.0
-"""Letters of an axis's words that fit an inch; inches beside the panels, and of the widest page for one."""
 LONGEST_LABEL = 32
 """In letters, of a line of an axis's label."""
 MOST_MARKS = 30
 """On one line."""
-MOST_LABELS = 8
-"""Levels that are labelled each by itself on a logarithmic axis."""
 
 
 class Line(BaseModel):
@@ -78,7 +70,7 @@ class Drawing(BaseModel):
     over: Line | None = None
     """Drawn over the map."""
     words: dict[str, str] = {}
-    """What a factor is called on its axis: ``{ "init.scale" = "σ_w²" }``."""
+    """What a factor is called on its axis, or a level: ``{ "init.scale" = "σ_w²", relu_20 = "20 ReLU layers" }``."""
     versus: dict[str, Any] = {}
     """Levels, as tables have them: what is drawn is the difference from these, or the ratio, in pairs of one seed."""
     alike: tuple[float, float] | None = None
@@ -109,9 +101,11 @@ def summary(found: pd.DataFrame, drawing: Drawing, measure: Measure, line: pd.Da
     table = pd.DataFrame(rows)
     if line is not None:
         table = pd.concat([table, line.assign(source="line", panel="")], ignore_index=True)
-    names: dict[str, Any] = {f"{key}_name": drawing.words.get(name, name) for key, name in named.items()}
     if drawing.over:
-        names["hue_name"] = drawing.words.get(drawing.over.hue, drawing.over.hue)
+        named["hue"] = drawing.over.hue
+    names: dict[str, Any] = {f"{key}_name": drawing.words.get(name, style.word(name)) for key, name in named.items()}
+    worded = ["panel", "hue"] if are_numbers(table["x"]) else ["panel", "hue", "x"]
+    levels = {key: _worded(table[key], drawing.words) for key in worded}
     if drawing.alike:
         names["alike_low"], names["alike_high"] = drawing.alike
     label = measure.label or measure.spec
@@ -119,8 +113,12 @@ def summary(found: pd.DataFrame, drawing: Drawing, measure: Measure, line: pd.Da
         names["versus"] = ", ".join(map(str, drawing.versus.values()))
         label += f", {'ratio to' if measure.scale == LOG else 'less that of'} {names['versus']}"
     return table.assign(
-        **names, counted=drawing.x in PLACES, measure=label, scale=measure.scale.name, title=drawing.title
+        **levels, **names, counted=drawing.x in PLACES, measure=label, scale=measure.scale.name, title=drawing.title
     )
+
+
+def _worded(levels: pd.Series, words: dict[str, str]) -> pd.Series:
+    return levels.map(lambda level: words.get(str(level), level)) if words.keys() & set(map(str, levels)) else levels
 
 
 def _less(found: pd.DataFrame, versus: dict[str, Any], scale: Scale) -> pd.DataFrame:
@@ -159,7 +157,7 @@ def draw(summary: pd.DataFrame) -> Figure:
     for axes, measure in labelled:
         axes.set_ylabel(textwrap.fill(first["y_name"] or measure, LONGEST_LABEL))
         if not first["y_name"]:
-            _scaled(axes, summary[summary["measure"] == measure])
+            relation_axes.scale(axes, summary[summary["measure"] == measure])
     if first["hue_name"]:
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right center", title=first["hue_name"], frameon=False)
@@ -167,79 +165,44 @@ def draw(summary: pd.DataFrame) -> Figure:
 
 
 def _lines(axes: Axes, rows: pd.DataFrame, looks: dict[str, style.Look]) -> None:
-    words = not are_numbers(rows["x"])
-    places = iter(np.linspace(-0.25, 0.25, len(looks)) if len(looks) > 1 else [0.0])  # beside each other
-    rows = rows.assign(x=_placed(axes, rows["x"], counted=rows["counted"].iloc[0]))
-    for hue, of_hue in rows.groupby("hue", sort=False):
-        look = looks[str(hue)]
-        for source, points in of_hue.sort_values("x").groupby("source", sort=False):
-            if source == MEASURED and words:
-                off = np.abs(points[["low", "high"]].to_numpy().T - points["estimate"].to_numpy())
-                shown = np.where(np.isfinite(off), off, 0.0)
-                bars: Any = {**look.line, "linestyle": "none", "capsize": 4, "label": style.label(str(hue))}
-                axes.errorbar(points["x"] + next(places), points["estimate"], shown, **bars)
-            elif source == MEASURED:
-                every = -(-len(points) // MOST_MARKS)
-                axes.plot(points["x"], points["estimate"], label=style.label(str(hue)), markevery=every, **look.line)
+    numbers, counted = are_numbers(rows["x"]), rows["counted"].iloc[0]
+    beside = dict(zip(looks, np.linspace(-0.25, 0.25, len(looks)) if len(looks) > 1 else [0.0], strict=True))
+    rows = rows.assign(x=relation_axes.place(axes, rows["x"], counted))
+    for place, (name, look) in enumerate(looks.items()):
+        for source, points in rows[rows["hue"].map(str) == name].sort_values("x").groupby("source", sort=False):
+            if source != MEASURED:
+                _predicted(axes, points if numbers else points.assign(x=points["x"] + beside[name]), numbers, look)
+            elif numbers:
+                count = len(points)
+                # what is counted, so often, needs no mark a point: curves that coincide show theirs in turn
+                every = max(-(-count // MOST_MARKS), min(len(looks), count // 3) if counted else 1)
+                marks = {**look.line, "markevery": (place % every, every), "label": style.label(name)}
+                axes.plot(points["x"], points["estimate"], **marks)
                 if np.isfinite(points.loc[points["estimate"].notna(), ["low", "high"]]).all(axis=None):
                     axes.fill_between(points["x"], points["low"], points["high"], color=look.color, alpha=0.18, lw=0)
             else:
-                color = look.color if len(looks) > 1 else "black"  # seen on the line that it predicts
-                axes.plot(points["x"], points["estimate"], color=color, lw=1.2, ls=(0, (1.5, 1.5)))
+                off = np.abs(points[["low", "high"]].to_numpy().T - points["estimate"].to_numpy())
+                shown = np.where(np.isfinite(off), off, 0.0)
+                bars: Any = {**look.line, "linestyle": "none", "capsize": 4, "label": style.label(name)}
+                axes.errorbar(points["x"] + beside[name], points["estimate"], shown, **bars)
 
 
-def _scaled(axes: Axes, rows: pd.DataFrame) -> None:
-    """The axis that all panels share: logarithmic for what is positive."""
-    positive = rows["estimate"].dropna()
-    if rows["scale"].iloc[0] == LOG.name and (positive > 0).all() and len(positive):
-        axes.set_yscale("log")
-        if positive.max() < 20 * positive.min():  # less than a decade or so: plain numbers, no powers of ten
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter("{x:g}")
-        else:
-            axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _placed(axes: Axes, levels: pd.Series, counted: bool) -> pd.Series:
-    """Places on the axis: a number itself, logarithmic if over decades; a word by its order.
-
-    Layers and steps, which are `counted`, stand evenly: what grows by a factor in each is then straight.
-    """
-    if are_numbers(levels):
-        if not counted and levels.min() > 0 and np.log10(levels.max() / levels.min()) > DECADES:
-            axes.set_xscale("log")
-            _labelled(axes, sorted(set(levels)))
-        elif pd.api.types.is_integer_dtype(levels):
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        return levels
-    names = list(dict.fromkeys(levels))
-    figure: Any = axes.get_figure()
-    panels: Any = axes.get_subplotspec()
-    room = (figure.get_figwidth() - BESIDE) / panels.get_gridspec().ncols
-    upright = _letters(names) > LETTERS * room
-    axes.set_xticks(range(len(names)), [style.label(str(name)) for name in names], rotation=90 if upright else 0)
-    axes.set_xlim(-0.6, len(names) - 0.4)
-    return levels.map(names.index)
-
-
-def _labelled(axes: Axes, levels: list[float]) -> None:
-    """Labels of a logarithmic axis: the levels themselves where it has hardly two powers of ten to label."""
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    if levels[-1] < 100 * levels[0] and len(levels) <= MOST_LABELS:
-        axes.set_xticks(levels, [f"{level:g}" for level in levels])
+def _predicted(axes: Axes, points: pd.DataFrame, numbers: bool, look: style.Look) -> None:
+    """Darker than the measured, to be seen on it; between words nothing lies, so there each has a dash of its own."""
+    dotted: dict[str, Any] = {"lw": 1.3, "ls": (0, (1, 2))}
+    dash: dict[str, Any] = {"ls": "none", "marker": "_", "ms": 22, "mew": 2}
+    axes.plot(points["x"], points["estimate"], color=look.darker, zorder=3, **(dotted if numbers else dash))
 
 
 def _width(summary: pd.DataFrame, columns: int) -> float:
     """Of the page, in inches: one panel gets what its words need to stand beside each other, as far as a page goes."""
     levels = summary.loc[summary["source"] == MEASURED, "x"]
     words = columns == 1 and not are_numbers(levels)
-    needed = BESIDE + _letters(levels.unique()) / LETTERS + 0.1 if words else 0.0
-    return max(4.2 * columns + BESIDE, 7.0, min(needed, WIDEST))
-
-
-def _letters(names: Iterable[object]) -> int:
-    """With one between two names."""
-    return sum(len(str(name)) + 1 for name in names)
+    least = max(4.2 * columns + relation_axes.BESIDE, 7.0)
+    if not words:
+        return least
+    needed = relation_axes.breadth([str(level) for level in levels.unique()]) + relation_axes.BESIDE + 0.1
+    return max(least, min(needed, relation_axes.WIDEST))
 
 
 def _map(axes: Axes, rows: pd.DataFrame) -> None:
@@ -248,6 +211,8 @@ def _map(axes: Axes, rows: pd.DataFrame) -> None:
     log: dict[str, Any] = {"norm": "log"} if cells["scale"].iloc[0] == LOG.name else {}
     mesh = axes.pcolormesh(table.columns, table.index, table, shading="nearest", cmap="viridis", rasterized=True, **log)
     axes.grid(visible=False)
+    if len(table) <= relation_axes.MOST_LABELS:
+        axes.set_yticks(table.index)
     axes.figure.colorbar(mesh, ax=axes, label=cells["measure"].iloc[0])
     if len(line):
         ends = axes.get_xlim(), axes.get_ylim()
@@ -271,11 +236,13 @@ def _paths(axes: Axes, line: pd.DataFrame) -> None:
 
 def _caption(summary: pd.DataFrame) -> str:
     measured = summary[summary["source"] == MEASURED]
+    first, numbers = summary.iloc[0], are_numbers(measured["x"])
     told = f"{'; '.join(measured['measure'].unique())}; {style.seeds(measured['n'])}."
-    if not summary["y_name"].iloc[0]:
-        told += " Band or bar: 95 % interval over seeds, where there are two or more."
+    if not first["y_name"] and measured["n"].max() > 1:
+        told += f" {'Band' if numbers else 'Bar'}: 95 % interval over seeds"
+        told += "." if measured["n"].min() > 1 else ", where there are two or more."
     told += " In pairs of one seed." if "versus" in summary else ""
     told += " Grey: practically alike." if "alike_low" in summary else ""
-    laws = [source for source in summary["source"].unique() if source not in (MEASURED, "line")]
-    told += " Lines: training, from the dot on." if summary["y_name"].iloc[0] and summary["hue_name"].iloc[0] else ""
-    return told + (f" Dotted: predicted by {', '.join(laws)}." if laws else "")
+    laws = [source.replace("_", " ") for source in summary["source"].unique() if source not in (MEASURED, "line")]
+    told += " Lines: training, from the dot on." if first["y_name"] and first["hue_name"] else ""
+    return told + (f" {'Dotted' if numbers else 'Dash'}: predicted by {', '.join(laws)}." if laws else "")

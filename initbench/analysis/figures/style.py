@@ -64,6 +64,11 @@ class Look:
     dash: str | tuple[float, tuple[float, ...]]
 
     @property
+    def darker(self) -> tuple[float, ...]:
+        """The colour of what is drawn over the line and is to be seen on it."""
+        return tuple(0.3 * share for share in self.color)
+
+    @property
     def line(self) -> dict[str, Any]:
         """Keyword arguments of `Axes.plot`."""
         face = self.color if self.filled else "white"
@@ -113,6 +118,11 @@ def _look(turn: int, hue: int) -> Look:
     """Eight hues, each with its marker; every second turn is dashed with open markers, every third has other ones."""
     marker = _MARKERS[(hue + 3 * (turn // 2)) % len(_MARKERS)]
     return Look(_HUES[hue], marker, turn % 2 == 0, _DASHES[turn % len(_DASHES)])
+
+
+def word(factor: str) -> str:
+    """What a factor is called."""
+    return {"init": "initializer", "lr": "learning rate"}.get(factor, factor.replace("_", " "))
 
 
 def hue(place: int) -> tuple[float, float, float]:

@@ -126,10 +126,10 @@ class Comparison:
 
     def figures(self, part: str = "") -> Iterator[Made]:
         """The forest plot and, where there are ranks, their diagram."""
-        shown = forest.summary(self.differences)
+        shown = forest.summary(self.differences, self.by)
         yield Made(f"{part}_differences_by_{self.by}".lstrip("_"), shown, forest.draw(shown))
         if len(self.ranks):
-            placed = rank_diagram.summary(self.ranks)
+            placed = rank_diagram.summary(self.ranks, self.by)
             yield Made(f"{part}_ranks_by_{self.by}".lstrip("_"), placed, rank_diagram.draw(placed))
 
 
