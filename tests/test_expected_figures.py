@@ -113,7 +113,7 @@ def test_the_caption_tells_the_interval_that_is_drawn(seeds, factor, told):
     summary = relation.summary(
         rows.assign(source=relation.MEASURED), relation.Drawing(measure="each", x=factor), measure
     )
-    assert relation.draw(summary).texts[-1].get_text() == f"train loss; {told}"
+    assert relation.draw(summary).texts[-1].get_text() == f"training loss; {told}"
 
 
 def test_a_long_label_is_wrapped():
@@ -150,7 +150,7 @@ def test_of_several_measures_each_has_a_panel_on_a_scale_of_its_own():
     for one, expected in zip(axes, values.values(), strict=True):
         assert list(one.lines[0].get_ydata()) == pytest.approx(expected, rel=1e-12)
     assert [one.get_yscale() for one in axes] == ["linear", "log"]
-    assert [one.get_ylabel()[:4] for one in axes] == ["mean", "grad"]
+    assert [one.get_ylabel()[:8] for one in axes] == ["mean sat", "mean of "]
     said = in_words("scale", "Scale", summary)
     assert "mean saturated fraction by σ" in said
     assert "factor per layer by σ" in said

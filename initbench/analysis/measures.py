@@ -45,6 +45,20 @@ def _of_rows(by_row: Callable[[Rows], pd.Series], scale: Scale = LINEAR, **told:
     return Measure(lambda rows: float(by_row(rows).iloc[0]), scale, by_row=by_row, **told)
 
 
+_NAMES = {
+    "z_second_moment": "mean of z²",
+    "a_second_moment": "mean of a²",
+    "grad_z_second_moment": "mean of (∂loss/∂z)²",
+    "grad_a_second_moment": "mean of (∂loss/∂a)²",
+    "grad_w_second_moment": "mean of (∂loss/∂w)²",
+    "weight_second_moment": "mean of w²",
+    "train_loss": "training loss",
+    "train_accuracy": "training accuracy",
+    "val_loss": "validation loss",
+    "val_accuracy": "validation accuracy",
+    "update_to_weight": "update / weight",
+}
+"""Columns that need other words than their own."""
 RAN = ("finished", "diverged")
 """Statuses of runs that were made: of others nobody knows whether they would diverge."""
 MEASURES: Catalogue[Measure] = Catalogue("measure")
@@ -189,7 +203,7 @@ def _place(layer: int) -> str:
 
 
 def _plain(column: str) -> str:
-    return column.replace("_", " ")
+    return _NAMES.get(column, column.replace("_", " "))
 
 
 def _at(rows: Rows, of: str, layer: int) -> float:
