@@ -284,6 +284,8 @@ def test_a_study_is_answered_by_the_claims_that_it_says_answer_it():
     )
     found = findings.of_outcomes("?", claims.assign(answers=[False, True, True])).lead
     assert found.replace("\N{NO-BREAK SPACE}", " ") == told
+    small = claims.assign(claim=["First", "and second", "Third"], answers=[True, True, False])
+    assert "n = 3 seeds); and second: 2 (" in findings.of_outcomes("?", small).lead
     assert findings.of_outcomes("?", claims.assign(answers=False)).lead.startswith("First: 1 ")
     assert findings.of_outcomes("?", claims).lead.startswith("First: 1 ")
 
@@ -298,6 +300,11 @@ def test_outcomes_are_drawn_in_their_bounds():
                                              (10368, "10,368"), (True, "yes"), ("a", "a"), (None, "–")])  # fmt: skip
 def test_numbers_are_written_short(value, told):
     assert words.number(value) == told
+
+
+def test_numbers_in_a_text_keep_their_sign_and_their_line():
+    assert words.signed("-0.02 to 1e-30, as back-propagated") == "−0.02 to 1e-30, as back-propagated"
+    assert words.unbroken("95 % of n = 5").split(" ") == ["95\xa0%", "of", "n\xa0=\xa05"]
 
 
 def test_equal_levels_are_counted():
@@ -474,7 +481,7 @@ def test_a_study_file_is_told_with_its_outcomes(tmp_path):
     run = ["run", str(tmp_path / "small.toml"), "--out", str(out), "--reports", str(reports)]
     done = CliRunner().invoke(main, run, catch_exceptions=False)
     assert done.exit_code == 0
-    text = page.html(out)
+    text = page.html(out).replace("\N{NO-BREAK SPACE}", " ")
     read = Read(text)
     outcome = pd.read_csv(reports / "out" / "expectations.csv").iloc[0]
     assert [element["text"] for element in read("h1")] == ["Does <em>he</em> keep the signal?"]

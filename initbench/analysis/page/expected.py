@@ -50,8 +50,9 @@ def _outcome(row: dict[Any, Any]) -> Outcome:
     return Outcome(
         claim=row["claim"], outcome=row["outcome"], tone=tone, mark=MARKS.get(tone, ""),
         estimate=words.number(row["estimate"]), interval=f"{words.number(ends[0])} to {words.number(ends[1])}",
-        bound=row["bound"], published=str(row["published"]), n=words.number(int(row["n"])), measure=row["measure"],
-        method=row["method"], remarks=remarks, picture=_picture(row["estimate"], ends, [row["least"], row["most"]]),
+        bound=words.signed(row["bound"]), published=words.signed(str(row["published"])),
+        n=words.number(int(row["n"])), measure=row["measure"], method=row["method"], remarks=remarks,
+        picture=_picture(row["estimate"], ends, [row["least"], row["most"]]),
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def of_outcomes(question: str, table: pd.DataFrame) -> Finding:
     told += [f"{counts[UNDECIDED]} undecided"] if counts[UNDECIDED] else []
     answers = table[table["answers"]] if "answers" in table else table[:0]  # kept by an older version: without
     first = [*table[table["outcome"] == HELD].to_dict("records"), *table.to_dict("records")][:1]
-    lead = " ".join(map(_claim, answers.to_dict("records") or first))
+    lead = _sentences([_claim(row) for row in answers.to_dict("records") or first])
     seeds = sorted({int(n) for n in table["n"]})
     span = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
     return Finding(question, lead, [
@@ -48,7 +48,13 @@ def of_outcomes(question: str, table: pd.DataFrame) -> Finding:
 def _claim(row: dict) -> str:
     found = Interval(row["estimate"], row["low"], row["high"], int(row["n"]))
     word = "" if row["outcome"] == HELD else f"{row['outcome']}, "
-    return f"{row['claim']}: {word}{words.number(found.estimate)} ({words.between(found)})."
+    return f"{row['claim']}: {word}{words.number(found.estimate)} ({words.between(found)})"
+
+
+def _sentences(claims: list[str]) -> str:
+    """A claim that begins small goes on with the sentence before it."""
+    told = "".join(f"{'; ' if claim[:1].islower() else '. '}{claim}" for claim in claims)
+    return f"{told[2:]}."
 
 
 def _propagation(results: Results) -> Finding:

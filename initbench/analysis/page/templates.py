@@ -19,6 +19,6 @@ def environment() -> Environment:
     """Where ``*.html.j2`` are, and what they call."""
     made = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined,
                        trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-    made.filters["markup"] = Markup
+    made.filters.update(markup=Markup, unbroken=words.unbroken)
     made.globals.update(number=words.number, is_grid=lambda table: isinstance(table, Grid), tones=words.TONES)
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,16 @@ def level(value: Any) -> str:
         else:
             runs.append([one, 1])
     return ", ".join(level(one) if times == 1 else f"{level(one)} ({times} times)" for one, times in runs)
+
+
+def signed(text: str) -> str:
+    """The same, with a true minus sign before its numbers."""
+    return re.sub(r"(?<!\w)-(?=\d)", "−", text)
+
+
+def unbroken(text: str) -> str:
+    """The same, with no end of a line within ``95 %`` or ``n = 5``."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
 
 
 def counted(count: int, of: str) -> str:
