@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # The proof that the gate closes: a clone of this repository in which functions take a quarter longer, by a busy wait.
 #
-#     tests/benchmarks/slow_copy.sh FOLDER FILE NAME...    # /tmp/slow initbench/engine/training/trainer.py train
+#     tests/benchmarks/slow_copy.sh FOLDER FILE:NAME...    # /tmp/slow initbench/engine/training/trainer.py:train
 set -euo pipefail
-folder=$1 file=$2
-shift 2
+folder=$1
+shift
 git clone --quiet "$(dirname "$0")/../.." "$folder"
-cat >> "$folder/$file" <<'END'
+for place in "$@"; do
+    file=$folder/${place%%:*} name=${place#*:}
+    grep -q '^def _slowed' "$file" || cat >> "$file" <<'END'
 
 
 def _slowed(work):
@@ -15,6 +17,8 @@ def _slowed(work):
     def slowed(*given, **named):
         start = time.perf_counter()
         found = work(*given, **named)
+        if hasattr(found, "__next__"):
+            found = iter(list(found))
         end = start + 1.25 * (time.perf_counter() - start)
         while time.perf_counter() < end:
             pass
@@ -24,7 +28,6 @@ def _slowed(work):
 
 
 END
-for name in "$@"; do
-    echo "$name = _slowed($name)" >> "$folder/$file"
+    echo "$name = _slowed($name)" >> "$file"
 done
 git -C "$folder" --no-pager diff
