@@ -151,7 +151,7 @@ def test_parts_that_lack_what_where_says_are_left_out_and_told(run):
 def test_tables_beyond_memory_are_refused_before_they_are_made(run, monkeypatch):
     pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**30 // 4096}
     monkeypatch.setattr("initbench.datasets.fitness.os.sysconf", pages.__getitem__)
-    monkeypatch.setattr("initbench.grid.variance.tables", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr("initbench.grid.variance.predicted", lambda *_: pytest.fail("computed"))
     done = run("predict", "--depth=100000")
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.output
     assert "rows: needs about " in done.stderr

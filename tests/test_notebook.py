@@ -16,7 +16,7 @@ def trained(tmp_path):
 
 def test_question_answer_and_tables(trained):
     shown, finding = trained._repr_html_(), findings.of_results(trained)
-    assert finding.lead in shown
+    assert finding.lead in shown.replace("\N{NO-BREAK SPACE}", " ")
     assert finding.question in shown
     assert all(fact.value in shown for fact in finding.facts)
     assert f"{len(trained.runs):,} rows" in shown
