@@ -188,6 +188,18 @@ def test_ctrl_c_keeps_what_is_done_and_threads_go_on_from_there(cluster, whole):
     pd.testing.assert_frame_equal(untimed(out), whole, check_exact=True)
 
 
+def test_ctrl_c_ends_the_stacks_under_way(cluster):
+    endless = ["--set", "init=he", "--set", "activation=relu", "--set", "depth=1", "--set", "steps=100000000"]
+    running = started(cluster, cluster.folder / "endless", *endless, *on(cluster))
+    wait_for(lambda: cluster.processes("ray::train"), running)
+    running.send_signal(signal.SIGINT)
+    assert ended(running, 1).startswith("Error: interrupted")
+    latest = time.monotonic() + 30
+    while cluster.processes("ray::train"):
+        assert time.monotonic() < latest, "a stack goes on though nobody waits for it"
+        time.sleep(0.1)
+
+
 def test_plugins_travel_and_what_dies_hangs_or_fails_is_told(cluster):
     (cluster.folder / "faults.py").write_text(FAULTS)
     out = cluster.folder / "faults"

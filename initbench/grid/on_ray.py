@@ -85,7 +85,6 @@ class OnRay:
         silent = self._ends.enter_context(open(os.devnull, "w"))
         self._ends.enter_context(redirect_stdout(silent))  # where Ray prints of workers that died, amid our tables
         self._ends.enter_context(joined(self._job.hands.address, self._local))
-        self._ends.callback(self._cancel)
         try:
             self._shared = ray.put(shared(self._job, uuid.uuid4().hex, self._threads))
             self._require_room()
@@ -96,6 +95,7 @@ class OnRay:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # the cluster ends what is under way when its driver leaves; to cancel what just ended has made Ray abort us
         self._ends.close()
 
     @property
@@ -143,10 +143,6 @@ class OnRay:
         """Seconds until the first of what is under way has taken too long, or until the cluster is looked at again."""
         first = min(map(self._end, self._flights.values()))
         return min(LOOK_AGAIN, max(0.0, first - time.monotonic()))
-
-    def _cancel(self) -> None:
-        for task in self._flights:
-            ray.cancel(task, force=True)
 
     def _resources(self, cells: Sequence[Cell]) -> dict[str, float]:
         """What a task asks the cluster for; without cells, what every task asks for at least."""
