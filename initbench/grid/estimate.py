@@ -17,8 +17,8 @@ from initbench.grid.training import Job
 from initbench.recipe.samples import held_out, steps_of
 
 EFFICIENCY = 0.7
-"""Of the rate of large products, what those of small networks reach: so that, with the rest, two sweeps on two cores are
-told to within a third (digits 1.8 min for 2, Fashion-MNIST 6.1 for 5.4)."""
+"""Of the rate of large products, what those of small networks reach: so that, with the rest, two sweeps on two cores
+are told to within a third (digits 1.8 min for 2, Fashion-MNIST 6.1 for 5.4)."""
 CALLS = 6e-4
 """Seconds that an update of a stack takes in Python and in torch's calls; one thread at a time."""
 SIDE, COPIED, TURNS = 1024, 2**24, 5
