@@ -327,7 +327,8 @@ def test_jacobians_are_of_the_networks_that_are_measured(init):
     assert squares == pytest.approx(24 * layers.weight_variance.to_numpy(), rel=1e-2)
 
 
-def test_theory_does_not_call_them_wrong():
+def test_theory_does_not_call_them_wrong(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     asked = [part for init in SHORT for part in ("--init", init)]
     done = CliRunner().invoke(main, ["variance", *asked, "--activation", "relu", "--activation", "tanh", "--depth", "4",
                                      "--width", "32", "--seeds", "8", "--batch", "32", "--format", "csv"])  # fmt: skip
