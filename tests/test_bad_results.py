@@ -1,5 +1,6 @@
 """Results that anyone may have made: a table that is not as ours are is told in one line, by its file and column."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -58,6 +59,9 @@ def test_a_table_that_lacks_a_column_is_named_with_it(run, table, words):
     (lambda rows: rows.assign(init=None), "the column 'init' should hold a word in each row"),
     (lambda rows: rows.assign(test_accuracy="high"), "the column 'test_accuracy' should hold numbers"),
     (lambda rows: rows.assign(width=[[1]] * len(rows)), "the column 'width' should hold words or numbers"),
+    (lambda rows: rows.assign(width=[math.nan, *rows["width"][1:]]), "the column 'width' should hold a level in each "
+                                                                     "row"),
+    (lambda rows: rows.assign(loss=[None, *rows["loss"][1:]]), "the column 'loss' should hold a level in each row"),
     (lambda rows: pd.concat([rows, rows]), "two rows of it are of one cell_id"),
     (lambda rows: rows.iloc[:0], "it has no rows"),
 ])  # fmt: skip
@@ -66,6 +70,13 @@ def test_what_a_column_holds_is_told(run, alter, told):
     done = run("report", "train")
     assert (done.stderr, done.exit_code) == (f"Error: train/runs.parquet is not one of ours: {told}\n", 1)
     assert not Path("reports").exists()
+
+
+def test_a_bin_without_an_end_is_told(run):
+    change("variance/histograms.parquet", lambda rows: rows.assign(low=[math.nan, *rows["low"][1:]]))
+    done = run("report", "variance")
+    told = "Error: variance/histograms.parquet is not one of ours: the column 'low' should hold a number in each row\n"
+    assert (done.stderr, done.exit_code) == (told, 1)
 
 
 @pytest.mark.parametrize(("alter", "told"), [

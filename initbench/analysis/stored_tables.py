@@ -5,7 +5,7 @@ A table of a name that is not known here is taken as it is; columns beside those
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,20 @@ class Asked:
     """What else may be amiss in a whole one, in words."""
 
 
+def _of_runs(table: pd.DataFrame) -> str:
+    return _unsaid(table, table.columns[: table.columns.get_loc("status")], "a level")
+
+
+def _of_histograms(table: pd.DataFrame) -> str:
+    return _unsaid(table, ("low", "high", "density"), "a number")
+
+
+def _unsaid(table: pd.DataFrame, columns: Iterable[str], what: str) -> str:
+    """A complaint of the first of `columns` that is missing somewhere."""
+    lacking = next((name for name in columns if table[name].isna().any()), None)
+    return f"the column '{lacking}' should hold {what} in each row" if lacking else ""
+
+
 def _of_verdicts(table: pd.DataFrame) -> str:
     from initbench.analysis.growth import DIRECTIONS  # here: most tables are not verdicts, and these load scipy
     from initbench.analysis.verdicts import WORDS
@@ -54,7 +68,8 @@ def _of_verdicts(table: pd.DataFrame) -> str:
 
 _OF_ANY = {
     "runs": Asked(("cell_id", "training_id", "study", "name", *_PAIRING, "status"), ("seed", "depth"),
-                  ("lr", *METRICS), ("note",), ("seconds", "record_every", "diverged_at"), ("cell_id",)),
+                  ("lr", *METRICS), ("note",), ("seconds", "record_every", "diverged_at"), ("cell_id",),
+                  amiss=_of_runs),
     "layer_curves": Asked(("cell_id",), ("step", "layer"), key=("cell_id", "step", "layer"), may_be_empty=True),
     "layers": Asked(_PAIRING, ("seed", "layer", "fan_in", "fan_out"),
                     ("weight_variance", *_MOMENTS, "z_variance_units", "saturated_fraction", "dead_fraction"),
@@ -67,7 +82,8 @@ _OF_ANY = {
     "verdicts": Asked((*_PAIRING, "direction", "word"), ("seeds",),
                       ("measured_growth", "measured_growth_se", "predicted_growth"), ("cause",),
                       ("p_value", "starts_at"), (*_PAIRING, "direction"), amiss=_of_verdicts),
-    "histograms": Asked((*_PAIRING, "quantity"), ("layer",), ("low", "high", "density"), may_be_empty=True),
+    "histograms": Asked((*_PAIRING, "quantity"), ("layer",), ("low", "high", "density"), may_be_empty=True,
+                        amiss=_of_histograms),
     "jacobians": Asked((*_PAIRING, "scope"), ("layer",),
                        ("seed", "squared_singular_value", "predicted_squared_singular_value"),
                        more=("singular_max",), key=(*_PAIRING, "seed", "scope", "layer")),
