@@ -1,6 +1,7 @@
 """A stack that fails, hangs or is lost: tried again, and then a row that says why; on threads of this process."""
 
 import math
+import signal
 import subprocess
 import sys
 import time
@@ -150,6 +151,20 @@ class Stuck(torch.optim.SGD):
             WAIT
         return super().step(closure)
 """
+HELD = """
+import sys, time
+from initbench.grid.at_work import _alive_for
+with _alive_for(0.5):
+    time.sleep(60 if sys.argv[1] == "too late" else 0)
+time.sleep(1)
+"""
+
+
+@pytest.mark.parametrize(("way", "code"), [("in time", 0), ("too late", -signal.SIGALRM)])
+def test_a_worker_ends_itself_when_its_time_is_over(way, code):
+    assert subprocess.run([sys.executable, "-c", HELD, way], timeout=50).returncode == code
+
+
 WAYS = {"asleep": "time.sleep(1e6)", "at work": "\n            while True: torch.ones(9).sum()"}
 
 

@@ -6,8 +6,10 @@ import atexit
 import hashlib
 import platform
 import shutil
+import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -76,6 +78,10 @@ def shared(job: Job, token: str, threads: int) -> Shared:
 
 STARTED = None
 """The first thing that a watched worker tells: from then on it trains."""
+GRACE = 2.0
+"""Seconds beyond its time that a stack may take: what ends in them counts."""
+YEARS = 1e8
+"""Seconds: more than the kernel need be told."""
 
 
 def train(shared: Shared, cells: Sequence[Cell]) -> list[Done]:
@@ -83,11 +89,26 @@ def train(shared: Shared, cells: Sequence[Cell]) -> list[Done]:
     return attempted(cells, *_ready(shared, cells))
 
 
-def train_watched(shared: Shared, cells: Sequence[Cell]) -> Iterator[list[Done] | None]:
-    """`STARTED`, and what `train` gives."""
+def train_watched(shared: Shared, cells: Sequence[Cell], patience: float) -> Iterator[list[Done] | None]:
+    """`STARTED`, and what `train` gives; this process dies where that takes much longer than `patience` seconds."""
     ready = _ready(shared, cells)
     yield STARTED
-    yield attempted(cells, *ready)
+    with _alive_for(patience + GRACE):
+        made = attempted(cells, *ready)
+    yield made
+
+
+@contextmanager
+def _alive_for(seconds: float) -> Iterator[None]:
+    """The kernel ends this process unless the block is left in time, even one that hangs outside of Python.
+
+    Nobody else could: one that ends a worker from outside may meet it when it has just begun something else.
+    """
+    signal.setitimer(signal.ITIMER_REAL, min(seconds, YEARS))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
 def _ready(shared: Shared, cells: Sequence[Cell]) -> tuple[Split, Session]:

@@ -46,6 +46,8 @@ LOOK_AGAIN = 2.0
 """Seconds after which the cluster is asked anew how large it is."""
 WORKER, GRAIN = 512 * 2**20, 256 * 2**20
 """Bytes of a worker beside data and stack; and in which memory is asked for: tasks that ask alike share workers."""
+UNHEARD = 10.0
+"""Seconds after which a worker that should have ended by itself is given up."""
 REACH = 10.0
 """Seconds to find out whether a cluster's address answers."""
 TOKEN = (
@@ -109,24 +111,24 @@ class OnRay:
         return self._slots
 
     def start(self, attempt: Attempt) -> None:
-        returns = "streaming" if self._watched else 1
+        returns, limit = ("streaming", [self._job.hands.patience]) if self._watched else (1, [])
         task = self._train.options(num_returns=returns, max_retries=0, **self._resources(attempt.cells))
-        self._flights[task.remote(self._shared, tuple(attempt.cells))] = _Flight(attempt)
+        self._flights[task.remote(self._shared, tuple(attempt.cells), *limit)] = _Flight(attempt)
 
     def next(self) -> tuple[Attempt, Sequence[Done]]:
         while True:
-            ready, _ = ray.wait(list(self._flights), num_returns=1, timeout=self._left())
+            ready, _ = ray.wait(list(self._flights), num_returns=1, timeout=LOOK_AGAIN)
             if not ready:
-                late = [task for task, flight in self._flights.items() if self._end(flight) <= time.monotonic()]
-                if late:
-                    ray.cancel(late[0], force=True)
-                    return self._failed(late[0], f"no end within {self._job.hands.patience:g} s", tries=2)
+                if lost := next((task for task in self._flights if self._late(task, UNHEARD)), None):
+                    ray.cancel(lost, force=True)
+                    return self._failed(lost, **self._too_long())
                 continue
             task: Any = ready[0]
             try:
                 found = ray.get(next(task) if self._watched else task)
             except RayError as error:
-                return self._failed(task, **_why(error))
+                ended = isinstance(error, WorkerCrashedError) and self._late(task)
+                return self._failed(task, **(self._too_long() if ended else _why(error)))
             if found is STARTED:
                 self._flights[task].began = time.monotonic()
             else:
@@ -136,13 +138,12 @@ class OnRay:
         attempt = self._flights.pop(task).attempt
         return attempt, [Failed(attempt.cells, reason, tries, divides)]
 
-    def _end(self, flight: _Flight) -> float:
-        return flight.began + self._job.hands.patience
+    def _too_long(self) -> dict[str, Any]:
+        return {"reason": f"no end within {self._job.hands.patience:g} s", "tries": 2}
 
-    def _left(self) -> float:
-        """Seconds until the first of what is under way has taken too long, or until the cluster is looked at again."""
-        first = min(map(self._end, self._flights.values()))
-        return min(LOOK_AGAIN, max(0.0, first - time.monotonic()))
+    def _late(self, task: Any, more: float = 0.0) -> bool:
+        """Whether it has taken its time, and `more` seconds."""
+        return self._flights[task].began + self._job.hands.patience + more <= time.monotonic()
 
     def _resources(self, cells: Sequence[Cell]) -> dict[str, float]:
         """What a task asks the cluster for; without cells, what every task asks for at least."""
