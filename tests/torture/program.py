@@ -101,11 +101,13 @@ def variance(out, prepare=lambda: None):
 
 def jacobian(out, prepare=lambda: None):
     """A kind of results that is computed in one piece."""
-    study = Path(tempfile.gettempdir()) / "jacobian.toml"
+    folder = Path(tempfile.gettempdir())
+    study = folder / "jacobian.toml"
     study.write_text(
         'question = "?"\nkind = "jacobian"\ninit = ["he"]\nactivation = ["relu"]\ndepth = 2\nwidth = 8\nseeds = 1\n'
     )
-    return Process(["run", study, "--out", out, "--no-figures", "--format", "csv"], prepare)
+    told = ["--reports", folder / "reports", "--no-figures", "--format", "csv"]
+    return Process(["run", study, "--out", out, *told], prepare)
 
 
 def grid(out, prepare=lambda: None):
