@@ -151,20 +151,6 @@ class Stuck(torch.optim.SGD):
             WAIT
         return super().step(closure)
 """
-HELD = """
-import sys, time
-from initbench.grid.at_work import _alive_for
-with _alive_for(0.5):
-    time.sleep(60 if sys.argv[1] == "too late" else 0)
-time.sleep(1)
-"""
-
-
-@pytest.mark.parametrize(("way", "code"), [("in time", 0), ("too late", -signal.SIGALRM)])
-def test_a_worker_ends_itself_when_its_time_is_over(way, code):
-    assert subprocess.run([sys.executable, "-c", HELD, way], timeout=50).returncode == code
-
-
 WAYS = {"asleep": "time.sleep(1e6)", "at work": "\n            while True: torch.ones(9).sum()"}
 
 
@@ -201,3 +187,17 @@ def test_what_cannot_be_is_one_line_and_writes_nothing(tmp_path, given, message)
 def test_the_commands_options_are_what_hands_are_made_of():
     command = hands(lambda: None)
     assert [option.name for option in reversed(command.__click_params__)] == list(Hands.__dataclass_fields__)
+
+
+HELD = """
+import sys, time
+from initbench.grid.at_work import _alive_for
+with _alive_for(0.5):
+    time.sleep(60 if sys.argv[1] == "too late" else 0)
+time.sleep(1)
+"""
+
+
+@pytest.mark.parametrize(("way", "code"), [("in time", 0), ("too late", -signal.SIGALRM)])
+def test_a_worker_ends_itself_when_its_time_is_over(way, code):
+    assert subprocess.run([sys.executable, "-c", HELD, way], timeout=50).returncode == code
