@@ -89,5 +89,5 @@ def _exact(job: Job, cell: Cell) -> Split:
 def _of_cells(planned: TrainingPlan, parts: list[Part], tables: Collection[str]) -> dict[str, pd.DataFrame]:
     """A row per cell of `planned`, whichever shares its training."""
     who = pd.DataFrame({"cell_id": list(map(identity, planned.cells)), "training_id": planned.trainings()})
-    joined = {name: pd.concat([part.tables[name] for part in parts], ignore_index=True) for name in tables}
+    joined = {name: pd.concat([part.frame(name) for part in parts], ignore_index=True) for name in tables}
     return {name: who.merge(rows, on="training_id") for name, rows in joined.items()}

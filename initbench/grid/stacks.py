@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -23,6 +24,10 @@ from initbench.grid.rows import parquet_of
 from initbench.grid.training_plan import identity
 from initbench.recipe.samples import Split, steps_of
 
+Rows = Sequence[Mapping[str, Any]]
+
+INTEGERS = ("diverged_at", "stopped_at")
+"""Columns of integers, where they are not missing."""
 OUT_OF_MEMORY = "out of memory"
 MEMORY_WORDS = (
     "DefaultCPUAllocator: can't allocate memory",
@@ -40,13 +45,16 @@ class Part:
     """Cells that were trained together, and the tables that tell of them."""
 
     cells: Sequence[Cell]
-    files: Mapping[str, bytes]
-    """Each table as a Parquet file: so it travels, and is kept."""
+    rows: Mapping[str, Rows]
+    """Of each table, as the worker found them: who waits for them makes files of them, and the worker goes on."""
 
-    @property
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """The same as frames."""
-        return {name: pd.read_parquet(BytesIO(content)) for name, content in self.files.items()}
+    def file(self, table: str) -> bytes:
+        """That table as a Parquet file."""
+        return parquet_of(self.rows[table], integers=INTEGERS)
+
+    def frame(self, table: str) -> pd.DataFrame:
+        """That table as it is read from its file."""
+        return pd.read_parquet(BytesIO(self.file(table)))
 
 
 @dataclass(frozen=True)
@@ -124,7 +132,7 @@ def trained(cells: Sequence[Cell], data: Split, session: Session) -> list[Done]:
     try:
         with watch.lap("stack"):
             outcomes = session.engine.train(cells, data, watch, session)
-        return [Part(cells, _files(cells, outcomes, watch, session.device))]
+        return [Part(cells, _rows(cells, outcomes, watch, session.device))]
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not _is_memory(error):
             raise
@@ -140,7 +148,7 @@ def _is_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in MEMORY_WORDS)
 
 
-def _files(cells: Sequence[Cell], outcomes: Sequence[Outcome], watch: Stopwatch, device: str) -> dict[str, bytes]:
+def _rows(cells: Sequence[Cell], outcomes: Sequence[Outcome], watch: Stopwatch, device: str) -> dict[str, Rows]:
     """A part: a row per training in `runs`, its curves beside it."""
     times = {f"{phase}_seconds": watch.seconds(phase) for phase in ("stack", "training", "evaluation")}
     shared = {"stack_size": len(cells), "seconds": times["stack_seconds"] / len(cells), "device": device}
@@ -151,5 +159,4 @@ def _files(cells: Sequence[Cell], outcomes: Sequence[Outcome], watch: Stopwatch,
         runs.append({**who, **about, "note": "", **outcome.metrics, **times, **shared})
         curves += [{**who, **row} for row in outcome.curves]
         layers += [{**who, **row} for row in outcome.layer_curves]
-    whole = parquet_of(runs, integers=("diverged_at", "stopped_at"))
-    return {"runs": whole, "curves": parquet_of(curves), "layer_curves": parquet_of(layers)}
+    return {"runs": runs, "curves": curves, "layer_curves": layers}

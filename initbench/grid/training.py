@@ -152,7 +152,7 @@ def _train_missing(job: Job, store: Store, profile: Stopwatch | None, progress: 
             if isinstance(found, Failed):
                 failed |= {identity(cell): found.reason for cell in found.cells}
             else:
-                store.write_part(part_name(found.cells), {name: found.files[name] for name in job.tables})
+                store.write_part(part_name(found.cells), {name: found.file(name) for name in job.tables})
             done += len(plan.answered(map(identity, found.cells))[1])
             progress(done, len(plan.cells))
     return failed
