@@ -15,7 +15,7 @@ from initbench.analysis.equality import CELL, DIFFERS, cells_beyond, compared, m
 from initbench.analysis.page.answers import opened
 from initbench.analysis.results import Results
 from initbench.core.errors import require
-from initbench.grid.reproduce import Sample, device_of, in_float64, plugins_changed, training_again
+from initbench.grid.reproduce import Sample, device_of, otherwise, plugins_changed, training_again
 from initbench.grid.training import run_training
 from initbench.kinds import Where, work_of
 
@@ -114,8 +114,11 @@ def _trained(results: Results, out: Path, where: Where, sample: Sample, progress
     pairs = {name: (_of(results.table(name), cells), _of(again.table(name), cells)) for name in job.tables}
 
     def rounding(beyond: list[str]) -> dict[str, float]:
-        exact = in_float64(job, beyond)
-        return magnified({name: _shared(_of(pairs[name][1], beyond), table) for name, table in exact.items()})
+        found: dict[str, float] = {}
+        for tables in otherwise(job, beyond):
+            far = magnified({name: _shared(_of(pairs[name][1], beyond), table) for name, table in tables.items()})
+            found |= {cell: max(far[cell], found.get(cell, 0.0)) for cell in far}
+        return found
 
     notes = [f"{len(failed)} runs failed, then or now, and are not compared"] if failed else []
     return _Made(pairs, rounding, notes)

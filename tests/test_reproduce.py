@@ -19,6 +19,10 @@ from initbench.analysis.equality import BIT_EQUAL, DIFFERS, ROUNDING, WITHIN, co
 from initbench.analysis.tolerance import tolerance
 from initbench.cli import main
 from initbench.engine import tuning
+from initbench.grid.reproduce import NUDGED, otherwise
+from initbench.grid.study import Study
+from initbench.grid.training import prepare
+from initbench.grid.training_plan import identity
 
 STUDY = """
 question = "Is it the same?"
@@ -277,3 +281,27 @@ def test_verify_checks_that_runs_are_those_of_the_plain_loop(run, trained):
     done = run("verify", trained, "--check", "--runs=2")
     assert done.exit_code == 3
     assert done.stderr.count(" off\n") == 2
+
+
+def test_a_unit_at_its_kink_is_seen_though_float64_does_not(run):
+    """All weights 0.5 and images (1, -1) or (2, -2): z = 0, and a rounding more lets the unit pass."""
+    y = np.arange(40) % 2
+    x = (1 + y[:, None, None]) * np.array([[[1.0, -1.0]]], np.float32)
+    np.savez("at_kink.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    fix = {"dataset": "npz(path='at_kink.npz')", "normalization": "none", "activation": "relu", "depth": 1, "width": 4,
+           "loss": "mean_squared_error", "lr": 1e-3, "batch_size": 8, "steps": 1, "record_every": 1}  # fmt: skip
+    job = prepare(Study(compare={"init": ["constant(value=0.5)"]}, fix=fix), device="cpu")
+    exact, *nudged = (
+        tables["layer_curves"].grad_w_second_moment[0] for tables in otherwise(job, [identity(job.plan.cells[0])])
+    )
+    assert exact == 0
+    assert len(nudged) == NUDGED
+    assert max(nudged) > 1e-4
+
+
+def test_a_calm_training_is_held_to_a_rounding(run):
+    cell = {"compare": {"init": ["he"]}, "fix": {"depth": 1, "width": 8, "lr": 0.01, "steps": 10}}
+    job = prepare(Study(**cell), device="cpu")
+    losses = [tables["runs"].test_loss[0] for tables in otherwise(job, [identity(job.plan.cells[0])])]
+    assert len(set(losses)) > 2
+    assert losses == pytest.approx([losses[0]] * (1 + NUDGED), rel=1e-5)

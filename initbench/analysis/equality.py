@@ -13,8 +13,8 @@ from initbench.analysis.tolerance import tolerance
 
 BIT_EQUAL, WITHIN, ROUNDING, DIFFERS = "bit-equal", "within tolerance", "within rounding", "differs"
 """Words for a column. `ROUNDING`: beyond the tolerance, in trainings that magnify what float32 rounds (`magnified`)."""
-MAGNIFIED = 100.0
-"""Two float32 results of one training may differ by so many times its float32 result from its float64 one."""
+MAGNIFIED = 3.0
+"""Two float32 results of one training may differ by so many times what one of them differs from its like elsewhere."""
 COLUMNS = ["table", "column", "rows", "differ", "rounding", "beyond", "largest", "first", "word"]
 CELL = "cell_id"
 _PLACES = ("case", "repetition", "init", "activation", "law", "direction", "scope", "depth", "seed", "quantity", "step",
@@ -92,7 +92,7 @@ def cells_beyond(pairs: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> list
 
 
 def magnified(pairs: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, float]:
-    """By cell, the largest difference of any of its numbers: between float32 and float64 that is its rounding."""
+    """By cell, the largest difference of any of its numbers: between equally right results that is its rounding."""
     found: dict[str, float] = {}
     for before, after in pairs.values():
         pair = paired(before, after)

@@ -30,8 +30,8 @@ def reproduce_command(
     """Make the results in OUT again, as their manifest says, and hold every table against the one that is there.
 
     A row per table: bit-equal; or per column that differs: within tolerance, within rounding (of a training that
-    magnifies what float32 rounds: held to its float64 twin), or differs. Times are left out. Exit code 3 where one
-    differs. Versions, machine and plug-ins that are not those of the manifest are told.
+    magnifies it: held to itself in float64, and of images a little apart), or differs. Times are left out. Exit
+    code 3 where one differs. Versions, machine and plug-ins that are not those of the manifest are told.
     """
     from initbench.reproducing import reproduce
 

@@ -66,12 +66,15 @@ def flatness(slope: Tensor, steepest: float) -> Columns:
 def distinct_units(weight: Tensor, bias: Tensor) -> Tensor:
     """How many units, `models fan_out fan_in` and `models fan_out`, have parameters that no other has, to rounding.
 
-    Units that are equal stay equal for ever. Told apart by the product with one vector whose entries are unrelated.
+    Units that are equal stay equal for ever. Told apart by the products with two vectors whose entries are unrelated:
+    of one, two of a thousand units are equal by chance now and then.
     """
-    along = torch.arange(1, weight.shape[2] + 1, device=weight.device, dtype=torch.float64).square().sin()
-    shown = (weight.double() @ along + bias).sort(dim=1).values
-    gaps = shown.diff(dim=1) > SAME * shown.abs().amax(dim=1, keepdim=True)
-    return 1 + gaps.sum(dim=1, dtype=torch.float64)
+    angles = torch.arange(1, weight.shape[2] + 1, device=weight.device, dtype=torch.float64).square()
+    shown = weight.double() @ torch.stack([angles.sin(), angles.cos()], dim=1) + bias[:, :, None]
+    order = shown[:, :, 0].argsort(dim=1)
+    shown = shown.take_along_dim(order[:, :, None], dim=1)
+    gaps = shown.diff(dim=1).abs() > SAME * shown.abs().amax(dim=1, keepdim=True)
+    return 1 + gaps.any(dim=2).sum(dim=1, dtype=torch.float64)
 
 
 def as_rows(columns: Columns) -> list[dict[str, float]]:

@@ -1,8 +1,8 @@
-"""Trainings of a results folder carried out again: as its manifest says, and in float64 to see what float32 rounds."""
+"""Trainings of a results folder carried out again: as its manifest says, and otherwise, to see what rounding does."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,13 @@ from initbench.grid.stacks import ENGINES, Part, Session, trained
 from initbench.grid.study import Study
 from initbench.grid.training import Job, prepare
 from initbench.grid.training_plan import TrainingPlan, identity, plan_training, split_of
-from initbench.recipe.samples import Split, split
+from initbench.recipe.samples import Samples, Split, split
+
+NUDGED, NUDGE = 8, 2.0**-17
+"""Trainings beside the one in float64, and the share by which their images are other: some sixty roundings.
+
+Weights drawn on another processor are as far away: torch's normal draws by six, more after an orthogonalization.
+"""
 
 
 def device_of(manifest: Mapping[str, Any]) -> str:
@@ -72,18 +78,34 @@ def training_again(study: dict[str, Any], manifest: Mapping[str, Any], where: di
     return replace(job, tuning=tuning, plan=plan_training(cells, job.data, tuning.stack, threads))
 
 
-def in_float64(job: Job, cell_ids: Collection[str]) -> dict[str, pd.DataFrame]:
-    """The tables of these cells of the job, by the stacked engine in float64: what float32 comes near to."""
+def otherwise(job: Job, cell_ids: Collection[str]) -> Iterator[dict[str, pd.DataFrame]]:
+    """The tables of these cells of the job as equally right arithmetic would have them, by the stacked engine.
+
+    In float64, what float32 comes near to; then in float32, of images a little apart: one alone may miss that a unit
+    falls on either side of its kink.
+    """
     cells = job.plan.cells.at([place for place, cell in enumerate(job.plan.cells) if identity(cell) in cell_ids])
     planned = plan_training(cells, job.data, job.tuning.stack)
     session = Session(devices.describe(job.device), ENGINES["stacked"])
-    done = [each for stack in planned.stacks for each in trained(stack, _exact(job, stack[0]), session)]
-    return _of_cells(planned, [part for part in done if isinstance(part, Part)], job.tables)
+    for number in range(1 + NUDGED):
+        done = [each for stack in planned.stacks for each in trained(stack, _seen(job, stack[0], number), session)]
+        yield _of_cells(planned, [part for part in done if isinstance(part, Part)], job.tables)
 
 
-def _exact(job: Job, cell: Cell) -> Split:
+def _seen(job: Job, cell: Cell, number: int) -> Split:
+    """The cell's data in float64; from 1 on in float32, each time nudged otherwise."""
     dataset, normalization, validation, seed = split_of(cell)
-    return split(job.data[dataset], normalization, validation, seed).to(job.device, torch.float64)
+    whole = split(job.data[dataset], normalization, validation, seed)
+    if not number:
+        return whole.to(job.device, torch.float64)
+    draws = generator(number, "nudge")
+    parts: dict[str, Any] = {name: _nudged(getattr(whole, name), draws) for name in ("train", "validation", "test")}
+    return replace(whole, **parts).to(job.device, torch.float32)
+
+
+def _nudged(samples: Samples, draws: torch.Generator) -> Samples:
+    up = torch.randint(2, samples.images.shape, generator=draws, device="cpu")
+    return replace(samples, images=samples.images * (1 + NUDGE * (2 * up - 1)))
 
 
 def _of_cells(planned: TrainingPlan, parts: list[Part], tables: Collection[str]) -> dict[str, pd.DataFrame]:
