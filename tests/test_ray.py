@@ -1,6 +1,7 @@
 """On a real Ray cluster of two nodes: what is killed or taken away on the way changes no number."""
 
 import contextlib
+import dataclasses
 import functools
 import os
 import secrets
@@ -16,7 +17,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from filelock import FileLock
+
+from initbench.core.errors import UsageError
+from initbench.grid.study import Study
+from initbench.grid.training import prepare
 
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason='Ray is not installed: pip install "initbench[ray]"')
 
@@ -237,3 +243,18 @@ def test_without_ray_the_extra_is_named(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, 'Error: ray is not installed here: pip install "initbench[ray]"\n')
     assert not (tmp_path / "out").exists()
+
+
+def test_a_stack_on_a_gpu_asks_for_one_and_is_refused_where_none_is():
+    from initbench.grid.on_ray import OnRay, joined
+
+    job = prepare(Study(compare={"init": ["he"]}, fix={"depth": 1, "width": 8, "steps": 1}), device="cpu")
+    here, there = OnRay(job), OnRay(dataclasses.replace(job, device=torch.device("cuda")))
+    (stack,) = job.plan.stacks
+    on_cpu, on_gpu = (executor._resources(stack) for executor in (here, there))
+    assert (on_cpu["num_gpus"], on_gpu["num_gpus"], on_gpu["num_cpus"]) == (0, 1, 1)
+    assert on_gpu["memory"] <= on_cpu["memory"]  # the networks are in the GPU's
+    with joined(None, 2):
+        here._require_room()
+        with pytest.raises(UsageError, match="a stack asks for 1 CPU, 1 GPU and"):
+            there._require_room()
