@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from initbench.analysis.figures import style
 from initbench.core.files import write_whole
@@ -20,8 +21,8 @@ from initbench.grid.variance_study import resolve
 
 RUNS = (100, 300, 1_000, 3_000, 10_000)
 DEPTHS = (5, 10, 20, 40, 80)
-PANELS = {"runs": "Training: distinct runs (digits, 64-50-10, Adam, 200 updates)",
-          "depth": "Propagation: depth (2 initializers, 2 activations, 5 seeds, width 512)"}  # fmt: skip
+PANELS = {"runs": "Training, by distinct runs\n(digits, 64-50-10, Adam, 200 updates)",
+          "depth": "Propagation, by depth\n(2 initializers, 2 activations, 5 seeds, width 512)"}  # fmt: skip
 
 
 def training(runs):
@@ -65,6 +66,10 @@ def draw(table):
         axes.plot(rows["size"], rows["size"] * rows["each"].iloc[-1], color="0.7", zorder=1)
         axes.scatter(rows["size"], rows["seconds"], color=style.hue(0), zorder=2)
         axes.set(xscale="log", yscale="log", ylabel="seconds")
+        axes.set_xticks(rows["size"], [f"{size:,}" for size in rows["size"]])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
         axes.set_title(label, loc="left", size=8)
     return figure
 
@@ -73,6 +78,7 @@ def draw(table):
 @click.argument("folder", type=click.Path(path_type=Path))
 def main(folder):
     """Measure, and write scaling.csv and scaling.png into FOLDER."""
+    folder.mkdir(parents=True, exist_ok=True)
     table = measure()
     click.echo(table.to_string(index=False))
     write_whole(folder / "scaling.csv", lambda path: table.to_csv(path, index=False, float_format="%.4g"))
