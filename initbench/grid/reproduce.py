@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any
 
 import pandas as pd
 import torch
 
-from initbench.core.cell import Cell
 from initbench.core.errors import UsageError
 from initbench.core.randomness import generator
 from initbench.engine import device as devices
@@ -87,14 +87,15 @@ def otherwise(job: Job, cell_ids: Collection[str]) -> Iterator[dict[str, pd.Data
     cells = job.plan.cells.at([place for place, cell in enumerate(job.plan.cells) if identity(cell) in cell_ids])
     planned = plan_training(cells, job.data, job.tuning.stack)
     session = Session(devices.describe(job.device), ENGINES["stacked"])
+    seen = lru_cache(maxsize=1)(partial(_seen, job))  # stacks of one split stand together
     for number in range(1 + NUDGED):
-        done = [each for stack in planned.stacks for each in trained(stack, _seen(job, stack[0], number), session)]
+        done = [each for stack in planned.stacks for each in trained(stack, seen(number, split_of(stack[0])), session)]
         yield _of_cells(planned, [part for part in done if isinstance(part, Part)], job.tables)
 
 
-def _seen(job: Job, cell: Cell, number: int) -> Split:
-    """The cell's data in float64; from 1 on in float32, each time nudged otherwise."""
-    dataset, normalization, validation, seed = split_of(cell)
+def _seen(job: Job, number: int, of: tuple[str, str, float, int]) -> Split:
+    """A split of the data in float64; from 1 on in float32, each time nudged otherwise."""
+    dataset, normalization, validation, seed = of
     whole = split(job.data[dataset], normalization, validation, seed)
     if not number:
         return whole.to(job.device, torch.float64)

@@ -13,10 +13,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+Rows = Sequence[Mapping[str, Any]]
+
 EXAMPLES: dict[str, Any] = {"str": "", "int64": 0, "float64": 0.0, "Int64": 0}
 
 
-def parquet_of(rows: Sequence[Mapping[str, Any]], integers: Sequence[str] = ()) -> bytes:
+def parquet_of(rows: Rows, integers: Sequence[str] = ()) -> bytes:
     """The file with a row each and the columns of all, with checksums of its pages.
 
     What a row lacks, None and NaN are missing; the columns `integers` are integers even where they are.

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -20,11 +19,9 @@ from initbench.engine.signals import subnormals_flushed
 from initbench.engine.timing import Stopwatch
 from initbench.engine.training.trainer import METRICS, Halted, Outcome, train
 from initbench.engine.tuning import UNTUNED, Tuning
-from initbench.grid.rows import parquet_of
+from initbench.grid.rows import Rows, parquet_of
 from initbench.grid.training_plan import identity
 from initbench.recipe.samples import Split, steps_of
-
-Rows = Sequence[Mapping[str, Any]]
 
 INTEGERS = ("diverged_at", "stopped_at")
 """Columns of integers, where they are not missing."""
