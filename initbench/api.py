@@ -163,15 +163,16 @@ def run(
     download: bool = False,
     device: str = "auto",
     engine: str = "stacked",
-    executor: str = "threads",
+    executor: str = "auto",
     address: str | None = None,
     stack_timeout: float | None = None,
 ) -> Results:
     """Train what `study` asks for into the folder `out` (default: results/NAME), going on where it stopped before.
 
-    `executor` is ``threads`` or ``ray``: on the cluster at `address`, or one of this machine. What fails, or is not
-    done in `stack_timeout` seconds, is tried again and then a row of status ``failed``. Raises `UsageError` for what
-    cannot be, or where `out` holds something else.
+    `executor` is ``threads`` of this process, ``processes`` of this machine, ``auto`` (these where they gain), or
+    ``ray``: on the cluster at `address`, or one of this machine. What fails, or is not done in `stack_timeout` seconds,
+    is tried again and then a row of status ``failed``. Raises `UsageError` for what cannot be, or where `out` holds
+    something else.
     """
     if not isinstance(study, Study):
         raise UsageError(f"a study is an initbench.Study, not {type(study).__name__}")

@@ -11,7 +11,8 @@ import pytest
 TESTS = Path(__file__).parent
 GROUPS = [("random", "again", "dead", "two", "four"), ("writing", "kinds"),
           ("interrupted", "terminated", "parts", "tables"),
-          ("manifest", "layout", "full", "limited", "read-only", "removed", "memory")]  # fmt: skip
+          ("manifest", "layout", "full", "limited", "read-only", "removed", "memory"),
+          ("worker", "orphan")]  # fmt: skip
 """Faults that one process tries one after the other: it need load torch but once."""
 
 

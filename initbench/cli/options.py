@@ -93,8 +93,9 @@ data = together(
 
 
 hands = together(
-    click.option("--executor", default="threads", show_default=True,
-                 help="Who trains the stacks: threads of this process, or ray, tasks of a Ray cluster."),
+    click.option("--executor", default="auto", show_default=True,
+                 help="Who trains the stacks: threads of this process, processes of this machine (auto: where these"
+                 " gain), or ray, tasks of a Ray cluster."),
     click.option("--address", metavar="HOST:PORT", help="Of a running Ray cluster, or auto. Default: RAY_ADDRESS, else"
                  " one is started on this machine."),
     click.option("--stack-timeout", type=float, metavar="SECONDS", help="A stack that takes longer counts as hanging:"

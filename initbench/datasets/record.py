@@ -33,6 +33,11 @@ class Data:
         """Numbers in one flattened image."""
         return math.prod(self.shape)
 
+    @property
+    def bytes(self) -> int:
+        """What its images take in memory."""
+        return sum(images.numel() * images.element_size() for images in (self.train_images, self.test_images))
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of all images and labels: the same name does not mean the same content."""

@@ -9,9 +9,10 @@ import shutil
 import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
+from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -21,11 +22,12 @@ import torch
 from torch import Tensor
 
 from initbench.core.cell import Cell
-from initbench.core.errors import UsageError, WorkError, require
-from initbench.core.plugins import load
+from initbench.core.errors import InitbenchError, UsageError, WorkError, require
+from initbench.core.plugins import load, told
 from initbench.datasets import Data
 from initbench.engine import device as devices
 from initbench.engine.timing import warm_up
+from initbench.engine.training.trainer import Halted
 from initbench.engine.tuning import Tuning
 from initbench.grid import provenance
 from initbench.grid.factors import SPECS
@@ -98,6 +100,22 @@ def train_watched(shared: Shared, cells: Sequence[Cell], patience: float) -> Ite
     yield made
 
 
+def serve(line: Connection, shared: Shared) -> None:
+    """A process's life: `train` what comes through `line`, send back what became of it, until the driver hangs up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver's to judge
+    with suppress(EOFError, OSError, KeyboardInterrupt):  # the last is what training is halted by
+        while True:
+            cells = line.recv()
+            made: Sequence[Done] | InitbenchError
+            try:
+                made = attempted(cells, *_ready(shared, cells, line.poll))  # all that comes meanwhile is the end
+            except InitbenchError as error:
+                made = error
+            except Exception as error:
+                made = WorkError(f"a worker process cannot train: {told(error)}")
+            line.send(made)
+
+
 @contextmanager
 def _alive_for(seconds: float) -> Iterator[None]:
     """The kernel ends this process unless the block is left in time, even one that hangs outside of Python.
@@ -111,9 +129,9 @@ def _alive_for(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
-def _ready(shared: Shared, cells: Sequence[Cell]) -> tuple[Split, Session]:
+def _ready(shared: Shared, cells: Sequence[Cell], halted: Halted = lambda: False) -> tuple[Split, Session]:
     _, session = _here(shared)
-    return _split(shared, *split_of(cells[0])), session
+    return _split(shared, *split_of(cells[0])), replace(session, halted=halted)
 
 
 def _portable(data: Data) -> dict[str, Any]:

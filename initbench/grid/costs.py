@@ -17,6 +17,10 @@ UPDATE_PASSES, SIGNAL_PASSES = 10, 13
 """How often an update reads or writes each parameter, and each number between the layers."""
 EVALUATION_PASSES = 4
 """The latter in evaluation."""
+CALLS = 2e-4
+"""Seconds that a layer of a stack takes an update in Python and in torch's calls; one thread at a time."""
+RATE, BANDWIDTH = 1e11, 1e10
+"""Operations and bytes per second of a core, in order of magnitude."""
 RECORD = 600
 """Bytes of a row of the curves, or of a layer's, while a stack is trained: a dictionary of numbers."""
 
@@ -53,6 +57,22 @@ def traffic(cell: Cell, data: Data) -> int:
     update = parameters + SIGNAL_PASSES * batch_length(cell, images - held) * units
     evaluation = EVALUATION_PASSES * (held + len(data.test_images)) * units
     return 4 * (steps_of(cell, images - held) * update + evaluation)
+
+
+def calls(cell: Cell, data: Data) -> float:
+    """Seconds of calls in one training, or one stack of such."""
+    return updates(cell, data) * (cell.depth + 1) * CALLS
+
+
+def arithmetic(cell: Cell, data: Data) -> float:
+    """Seconds of products and memory of one training, in order of magnitude: on a core like those of today."""
+    return 2 * multiply_adds(cell, data) / RATE + traffic(cell, data) / BANDWIDTH
+
+
+def updates(cell: Cell, data: Data) -> int:
+    """Steps of one training, if nothing stops it early."""
+    images = len(data.train_images)
+    return steps_of(cell, images - held_out(images, cell.validation))
 
 
 def disk_of(cells: Iterable[Cell]) -> int:

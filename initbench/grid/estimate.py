@@ -8,19 +8,14 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from initbench.core.cell import Cell
-from initbench.datasets import Data
 from initbench.engine.timing import Stopwatch
 from initbench.grid.beside import Beside
-from initbench.grid.costs import bytes_of, disk_of, multiply_adds, traffic
+from initbench.grid.costs import bytes_of, calls, disk_of, multiply_adds, traffic
 from initbench.grid.training import Job
-from initbench.recipe.samples import held_out, steps_of
 
 EFFICIENCY = 0.7
 """Of the rate of large products, what those of small networks reach: so that, with the rest, two sweeps on two cores
 are told to within a third (digits 1.8 min for 2, Fashion-MNIST 6.1 for 5.4)."""
-CALLS = 6e-4
-"""Seconds that an update of a stack takes in Python and in torch's calls; one thread at a time."""
 SIDE, COPIED, TURNS = 1024, 2**24, 5
 
 
@@ -30,11 +25,11 @@ def estimate(job: Job) -> dict[str, str]:
     stacks = [(many, cell, job.data[cell.dataset])
               for many, cell in zip(plan.stacks.sizes, plan.stacks.firsts(), strict=True)]  # fmt: skip
     work = sum(many * 2 * multiply_adds(cell, data) for many, cell, data in stacks)
-    steps = sum(_steps(cell, data) for _, cell, data in stacks)
+    called = sum(calls(cell, data) for _, cell, data in stacks)
     moved = sum(many * traffic(cell, data) for many, cell, data in stacks)
     rate, bandwidth = _rates(job)
-    seconds = work / (EFFICIENCY * rate) + moved / bandwidth + steps * CALLS
-    held = sum(4 * sum(t.numel() for t in (d.train_images, d.test_images)) for d in job.data.values())
+    seconds = work / (EFFICIENCY * rate) + moved / bandwidth + called
+    held = sum(data.bytes for data in job.data.values())
     sizes = sorted(many * bytes_of(cell, data) for many, cell, data in stacks)
     together = sum(sizes[-job.workers :])
     refused = f" ({refusals:,} impossible)" if (refusals := np.count_nonzero(plan.why)) else ""
@@ -46,11 +41,6 @@ def estimate(job: Job) -> dict[str, str]:
         "memory": f"about {(2 * held + together) / 2**30 + 0.5:.1f} GiB",
         "disk": f"about {max(1, round(disk_of(plan.cells) / 2**20))} MiB",
     }
-
-
-def _steps(cell: Cell, data: Data) -> int:
-    images = len(data.train_images)
-    return steps_of(cell, images - held_out(images, cell.validation))
 
 
 def _rates(job: Job) -> tuple[float, float]:

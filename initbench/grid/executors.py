@@ -13,27 +13,34 @@ from initbench.core.catalogue import did_you_mean
 from initbench.core.cell import Cell
 from initbench.core.errors import UsageError, require
 from initbench.engine.timing import Stopwatch
+from initbench.grid import costs
 from initbench.grid.stacks import Done, Failed
 
 if TYPE_CHECKING:
     from initbench.grid.training import Job
 
-EXECUTORS = {"threads": "on_threads", "ray": "on_ray"}
+EXECUTORS = {"threads": "on_threads", "processes": "on_processes", "ray": "on_ray"}
 """Names, and the modules of this folder whose function `executor` makes them: loaded when one is asked for."""
+AUTO = "auto"
+"""Threads, or processes where these gain."""
+TAKE_TURNS, SHARE = 4.0, 0.1
+"""Seconds of calls, in which threads take turns, that are worth the start of processes; and their share of the work."""
+COPIED = 2**28
+"""Bytes of data that processes may take for copies of their own before they are asked for by name."""
 
 
 @dataclass(frozen=True)
 class Hands:
     """Who is to train, as a user says it. Raises `UsageError` for what cannot be."""
 
-    executor: str = "threads"
+    executor: str = AUTO
     address: str | None = None
-    """Of a running cluster; None: threads need none, and Ray starts one on this machine."""
+    """Of a running Ray cluster; None: Ray starts one on this machine, and the others need none."""
     stack_timeout: float | None = None
     """Seconds after which a stack counts as hanging; None: none does."""
 
     def __post_init__(self) -> None:
-        known, executor = EXECUTORS, self.executor
+        known, executor = (AUTO, *EXECUTORS), self.executor
         require(executor in known, f"unknown executor '{executor}'{did_you_mean(str(executor), known)}")
         require(self.patience > 0, f"a stack's time must be above 0 seconds, not {self.patience:g}")
 
@@ -75,11 +82,27 @@ class Executor(Protocol):
 
 def executor_of(job: Job, profile: Stopwatch | None) -> Executor:
     """The one that the job asks for; raises `UsageError` where it cannot be."""
+    name = job.hands.executor
+    if name == AUTO:
+        name = "processes" if _processes_gain(job, profile) else "threads"
     try:
-        made: Executor = import_module(f"initbench.grid.{EXECUTORS[job.hands.executor]}").executor(job, profile)
+        made: Executor = import_module(f"initbench.grid.{EXECUTORS[name]}").executor(job, profile)
     except ModuleNotFoundError as error:
-        raise UsageError(f'{error.name} is not installed here: pip install "initbench[{job.hands.executor}]"') from None
+        raise UsageError(f'{error.name} is not installed here: pip install "initbench[{name}]"') from None
     return made
+
+
+def _processes_gain(job: Job, profile: Stopwatch | None) -> bool:
+    """Whether much of the work is calls, a good part of it, and nothing ties it to this process."""
+    only_here = profile is not None or job.hands.address is not None or job.device.type != "cpu" or job.plugins
+    copies = job.workers * sum(data.bytes for data in job.data.values())
+    if only_here or job.workers == 1 or copies > COPIED:
+        return False
+    each = [(many, cell, job.data[cell.dataset])
+            for many, cell in zip(job.plan.stacks.sizes, job.plan.stacks.firsts(), strict=True)]  # fmt: skip
+    calls = sum(costs.calls(cell, data) for _, cell, data in each)
+    whole = calls + sum(many * costs.arithmetic(cell, data) for many, cell, data in each)
+    return calls > max(TAKE_TURNS, SHARE * whole)
 
 
 def carried_out(executor: Executor, stacks: Iterable[Sequence[Cell]]) -> Iterator[Done]:

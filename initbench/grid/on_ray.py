@@ -148,8 +148,7 @@ class OnRay:
     def _resources(self, cells: Sequence[Cell]) -> dict[str, float]:
         """What a task asks the cluster for; without cells, what every task asks for at least."""
         on_gpu = self._job.device.type == "cuda"
-        data = {name: 4 * sum(t.numel() for t in (d.train_images, d.test_images)) for name, d in self._job.data.items()}
-        needed = WORKER + sum(2 * data[cell.dataset] for cell in cells[:1])
+        needed = WORKER + sum(2 * self._job.data[cell.dataset].bytes for cell in cells[:1])
         if not on_gpu:
             needed += sum(bytes_of(cell, self._job.data[cell.dataset]) for cell in cells)
         return {"num_cpus": 1 if on_gpu else self._threads, "num_gpus": int(on_gpu),

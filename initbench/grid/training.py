@@ -59,6 +59,11 @@ class Job:
         """By factor of `PLUGGED`, what the cells name."""
         return {name: self.plan.cells.levels(name) for name in PLUGGED}
 
+    @property
+    def plugins(self) -> dict[str, Any]:
+        """Of these, the plug-ins' (`initbench.grid.provenance.plugins`)."""
+        return provenance.plugins({SPECS[name]: specs for name, specs in self.specs.items()})
+
 
 def prepare(
     study: Study,
@@ -93,7 +98,7 @@ def run_training(
     `out` holds something else.
     """
     executor_of(job, profile)  # what cannot be is told before anything is written
-    plugins = provenance.plugins({SPECS[name]: specs for name, specs in job.specs.items()})
+    plugins = job.plugins
     rests_on = {
         "versions": provenance.versions(),
         "data": {name: data.fingerprint for name, data in job.data.items()},

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from torture import damage, kills, memory, page, places, program, signals, together
+from torture import damage, kills, memory, page, places, program, signals, together, workers
 
 FAULTS = {
     "random": (kills.at_random_moments, 100, 3),
@@ -28,6 +28,8 @@ FAULTS = {
     "limited": (places.limited, 10, 1),
     "read-only": (places.read_only, 5, 1),
     "removed": (places.removed, 10, 1),
+    "worker": (workers.killed, 10, 2),
+    "orphan": (workers.orphaned, 10, 2),
     "memory": (memory.out_of_memory, 5, 1),
 }
 """Name -> what is done, and how often, in full and in short."""

@@ -110,9 +110,9 @@ def jacobian(out, prepare=lambda: None):
     return Process(["run", study, "--out", out, *told], prepare)
 
 
-def grid(out, prepare=lambda: None):
+def grid(out, prepare=lambda: None, executor="threads"):
     """The grid at work into `out`."""
-    return Process([*GRID, "--out", out], prepare)
+    return Process([*GRID, "--executor", executor, "--out", out], prepare)
 
 
 def until(holds):

@@ -1,0 +1,151 @@
+"""Stacks in processes of this machine, one a core.
+
+Threads take turns in Python, and where networks are small that is most of the work: a process has a Python of its own.
+One that dies takes nothing with it, and one that hangs can be ended.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import ModuleType
+from typing import Any, Self
+
+import torch
+
+from initbench.core.errors import InitbenchError, WorkError, require
+from initbench.engine.timing import Stopwatch
+from initbench.grid.at_work import serve, shared
+from initbench.grid.executors import Attempt
+from initbench.grid.stacks import Done, Failed
+from initbench.grid.training import Job
+
+BEGIN = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+"""How workers begin: as copies of a process that has loaded torch and done nothing, where the system can."""
+LOADED = [serve.__module__, "torch._dynamo"]
+"""By that process, once for all: optimizers of torch load the latter when one is made, which takes seconds."""
+GRACE = 5.0
+"""Seconds that the end waits for workers that were told to halt."""
+
+
+def executor(job: Job, profile: Stopwatch | None) -> Processes:
+    """As many as the job has workers; raises `UsageError` for what cannot be."""
+    require(job.hands.address is None, "an address is of a Ray cluster; give --executor ray with it")
+    require(profile is None, "where the time goes is measured in this process alone; give --executor threads")
+    return Processes(job)
+
+
+@dataclass(eq=False)
+class _Worker:
+    process: BaseProcess
+    line: Connection
+    attempt: Attempt | None = None
+    began: float = math.inf
+
+
+class Processes:
+    """An `initbench.grid.executors.Executor`."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self.slots = min(job.workers, len(job.plan.stacks))
+        self._context: Any = multiprocessing.get_context(BEGIN)
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Self:
+        self._shared = shared(self._job, uuid.uuid4().hex, max(1, torch.get_num_threads() // self.slots))
+        if BEGIN == "forkserver":
+            self._context.set_forkserver_preload(LOADED)
+            with _deaf(signal.SIGINT):  # as its copies then are, from their first moment
+                forkserver.ensure_running()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.line.close()
+        end = time.monotonic() + GRACE
+        for worker in self._workers:
+            worker.process.join(max(0.0, end - time.monotonic()))
+        for worker in list(self._workers):
+            self._end(worker)
+
+    def start(self, attempt: Attempt) -> None:
+        worker = next((worker for worker in self._workers if not worker.attempt), None) or self._employed()
+        worker.attempt, worker.began = attempt, time.monotonic()
+        with suppress(OSError):  # it died since: who waits for it is told
+            worker.line.send(tuple(attempt.cells))
+
+    def next(self) -> tuple[Attempt, Sequence[Done]]:
+        busy = [worker for worker in self._workers if worker.attempt]
+        first = min(busy, key=lambda worker: worker.began)
+        patience = self._job.hands.patience
+        left = None if math.isinf(patience) else max(0.0, first.began + patience - time.monotonic())
+        ready = wait([worker.line for worker in busy], left)
+        worker = next(worker for worker in busy if worker.line in ready) if ready else first
+        attempt, worker.attempt = worker.attempt, None
+        assert attempt
+        if not ready:
+            self._end(worker)
+            return attempt, [Failed(attempt.cells, f"no end within {patience:g} s", tries=2)]
+        try:
+            found: Sequence[Done] | InitbenchError = worker.line.recv()
+        except (EOFError, OSError):
+            worker.process.join(GRACE)
+            self._end(worker)
+            return attempt, [Failed(attempt.cells, "its worker process died", tries=3, divides=True)]
+        if isinstance(found, InitbenchError):
+            raise found
+        return attempt, found
+
+    def _employed(self) -> _Worker:
+        mine, its = self._context.Pipe()
+        process = self._context.Process(target=serve, args=(its, self._shared), daemon=True)
+        try:
+            with _nothing_run_again():
+                process.start()
+        except (OSError, EOFError) as error:
+            raise WorkError(f"cannot start a process to train in: {error}") from None
+        its.close()
+        worker = _Worker(process, mine)
+        self._workers.append(worker)
+        return worker
+
+    def _end(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        worker.line.close()
+        worker.process.kill()
+        worker.process.join()
+
+
+@contextmanager
+def _deaf(to: signal.Signals) -> Iterator[None]:
+    """A process that begins meanwhile ignores the signal, and leaves the judgement to this one."""
+    if threading.current_thread() is not threading.main_thread():  # Python lets no other set a handler
+        yield
+        return
+    before = signal.signal(to, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(to, before)
+
+
+@contextmanager
+def _nothing_run_again() -> Iterator[None]:
+    """Without the caller's script, which every new process would run: a worker needs this package alone."""
+    script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
