@@ -19,6 +19,18 @@ def test_a_sum_that_cancels_is_held_to_what_was_summed():
         assert compared("layers", before, before.assign(z_mean=1e-6 + change)).word.tolist() == [word]
 
 
+def test_a_variance_of_inputs_that_look_alike_is_held_to_what_they_are():
+    """Sums of numbers rounded by 6e-8 of themselves, as float32 does, beside those that are not."""
+    at = 0.5 + 1e-5 * np.random.default_rng(0).standard_normal((128, 64))
+    exact, rounded = (float(each.astype(float).var(axis=0).mean()) for each in (at, at.astype(np.float32)))
+    before = pd.DataFrame({"init": ["he"], "seed": [0], "a_variance_batch": [exact], "a_second_moment": [0.25]})
+    assert 0 < abs(rounded / exact - 1) < 0.01
+    allowed = 1e-7 * np.sqrt(0.25 / exact)  # a share of the variance: 0.5 %
+    for change, word in ((rounded / exact, WITHIN), (1 + 0.9 * allowed, WITHIN), (1 + 1.1 * allowed, DIFFERS)):
+        changed = before.assign(a_variance_batch=exact * change)
+        assert compared("layers", before, changed).word.tolist() == [word]
+
+
 def test_numbers_that_are_missing_or_infinite_on_both_sides_are_equal():
     table = pd.DataFrame({"cell_id": ["a", "b"], "test_loss": [np.nan, np.inf], "training_id": ["a", "b"]})
     assert compared("runs", table, table.copy()).word.tolist() == [BIT_EQUAL]

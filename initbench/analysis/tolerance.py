@@ -37,6 +37,19 @@ def _root_of(column: str) -> Scale:
     return lambda table: np.sqrt(table[column].to_numpy(float))
 
 
+def _spread_about_a_mean(quantity: str) -> Scale:
+    """Of a variance over the batch: each number is rounded as a share of itself, and not of how far it is from others.
+
+    That moves the variance by twice such a share of the geometric mean of variance and second moment.
+    """
+
+    def least(table: pd.DataFrame) -> Real:
+        both = (table[f"{quantity}_{name}"].to_numpy(float) for name in ("variance_batch", "second_moment"))
+        return 1e-3 * np.sqrt(np.prod([*both], axis=0))
+
+    return least
+
+
 def _of_a_full_bin(table: pd.DataFrame) -> Real:
     return 1 / (table["high"] - table["low"]).to_numpy(float)
 
@@ -45,6 +58,8 @@ RELATIVE = Tolerance(1e-4, _nothing)
 RULES = {
     "z_mean": Tolerance(1e-4, _root_of("z_second_moment")),  # sums that cancel: a share of what is summed
     "a_mean": Tolerance(1e-4, _root_of("a_second_moment")),
+    "z_variance_batch": Tolerance(1e-4, _spread_about_a_mean("z")),
+    "a_variance_batch": Tolerance(1e-4, _spread_about_a_mean("a")),
     ".*cosine|.*_growth(_se)?": Tolerance(1e-4, _one),
     ".*accuracy|.*_fraction": Tolerance(1e-2, _one),  # an image, or a unit, at the border falls on either side
     "density": Tolerance(1e-2, _of_a_full_bin),

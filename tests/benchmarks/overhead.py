@@ -5,7 +5,7 @@ PYTHONPATH=tests python -m benchmarks.overhead [--stacks 200] [--repeats 5] [--a
 All in milliseconds a stack, the medians of the repeats, of medians over stacks: `bare` its training alone, in a plain
 loop of this thread; `between` the time between two parts, times workers; `overhead` what is between beyond bare, and
 `least` in the best repeat; `within` what is between beyond the stack's own time, as its worker took it beside all else
-that goes on; `cpu` the processor time of this process: with threads, training among it; with Ray, the driver alone.
+that goes on; `cpu` the processor time of this process: with threads, training among it; elsewhere the driver alone.
 """
 
 import itertools
@@ -72,7 +72,7 @@ def overhead(job):
 @click.option("--address", help="Of a running Ray cluster; without one, one is started here for each repeat.")
 def main(stacks, repeats, address):
     """Measure, and print a table."""
-    jobs = [tiny(Hands(name, address if name != "threads" else None), stacks) for name in EXECUTORS]
+    jobs = [tiny(Hands(name, address if name == "ray" else None), stacks) for name in EXECUTORS]
     overhead(tiny(Hands("threads"), 10))  # what is done once a process
     rounds = [[overhead(job) for job in jobs] for _ in range(repeats)]  # in turn: other load comes and goes
     for job, found in zip(jobs, zip(*rounds, strict=True), strict=True):
