@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -206,6 +207,12 @@ def test_a_process_that_cannot_begin_is_one_line(tmp_path, monkeypatch):
         ib.run(study(), tmp_path / "out", executor="processes")
 
 
+def test_a_gpu_is_refused():
+    job = replace(prepare(study(), hands=Hands("processes")), device=torch.device("cuda"))
+    with pytest.raises(UsageError, match="a GPU trains one stack at a time; give --executor threads"):
+        executor_of(job, None)
+
+
 @pytest.mark.parametrize(("options", "profile", "message"), [
     ({"address": "auto"}, None, "an address is of a Ray cluster; give --executor ray with it"),
     ({}, Stopwatch(torch.device("cpu")), "where the time goes is measured in this process alone"),
@@ -216,10 +223,9 @@ def test_what_cannot_be_is_refused(options, profile, message):
         executor_of(job, profile)
 
 
-def chosen(of, profile=None, **changes):
-    """Whether `auto` takes processes for this study, with two workers."""
-    made = prepare(of, **changes)
-    return type(executor_of(made, profile)).__name__
+def chosen(of, profile=None):
+    """Whom `auto` takes for this study, with two workers."""
+    return executors.chosen(prepare(of), profile)
 
 
 LONG = {"compare": {"depth": [1, 20], "lr": [0.1, 0.01]}, "seeds": 20}
@@ -227,19 +233,19 @@ LONG = {"compare": {"depth": [1, 20], "lr": [0.1, 0.01]}, "seeds": 20}
 
 def test_auto_takes_processes_where_calls_are_much_of_much_work():
     small = ib.Study(**LONG, fix={"width": 20, "steps": 200})
-    assert chosen(small) == "Processes"
-    assert chosen(small, Stopwatch(torch.device("cpu"))) == "Threads"
-    assert chosen(ib.Study(**LONG, fix={"width": 20, "steps": 5})) == "Threads"  # over before they have begun
-    assert chosen(ib.Study(**LONG, fix={"width": 2000, "steps": 200, "batch_size": 1000})) == "Threads"  # products
+    assert chosen(small) == "processes"
+    assert chosen(small, Stopwatch(torch.device("cpu"))) == "threads"
+    assert chosen(ib.Study(**LONG, fix={"width": 20, "steps": 5})) == "threads"  # over before they have begun
+    assert chosen(ib.Study(**LONG, fix={"width": 2000, "steps": 200, "batch_size": 1000})) == "threads"  # products
     torch.set_num_threads(1)
-    assert chosen(small) == "Threads"
+    assert chosen(small) == "threads"
 
 
 def test_auto_keeps_plugins_and_large_data_in_this_process(monkeypatch):
     small = ib.Study(**LONG, fix={"width": 20, "steps": 200})
     with lent_catalogues():
         ib.optimizer(name="typed")(torch.optim.SGD)
-        assert chosen(ib.Study(**LONG, fix={"width": 20, "steps": 200, "optimizer": "typed"})) == "Threads"
+        assert chosen(ib.Study(**LONG, fix={"width": 20, "steps": 200, "optimizer": "typed"})) == "threads"
     monkeypatch.setattr(executors, "COPIED", 2**20 * 0.5)
-    assert chosen(small) == "Threads"
+    assert chosen(small) == "threads"
     assert training.HERE.executor == "auto"

@@ -28,6 +28,7 @@ from initbench.engine.training.trainer import train
 from initbench.engine.tuning import Tuning
 from initbench.grid import on_threads, training
 from initbench.grid.estimate import estimate
+from initbench.grid.executors import Hands
 from initbench.grid.stacks import ENGINES, Engine
 from initbench.grid.training import prepare, run_training
 from initbench.grid.training_plan import as_trained, plan_training
@@ -329,13 +330,20 @@ def test_the_estimate_counts_the_stacks_that_are_under_way_together():
     assert float(two.split()[1]) > float(one.split()[1])
 
 
+def test_the_estimate_counts_the_processes():
+    here, apart = (estimate(prepare(study(), device="cpu", hands=Hands(name))) for name in ("threads", "processes"))
+    assert (here["workers"].split()[1], apart["workers"].split()[1]) == ("threads", "processes")
+    assert float(apart["memory"].split()[1]) >= float(here["memory"].split()[1]) + 0.5
+
+
 def test_dry_run_tells_and_writes_nothing(run, tmp_path):
     done = run("train-grid", *SMALL, "--dry-run")
     assert done.exit_code == 0
     told = dict(line.split(maxsplit=1) for line in done.output.splitlines())
     assert told["cells"] == "64"
     assert told["trainings"] == "32 distinct"
-    assert set(told) == {"cells", "trainings", "stacks", "time", "memory", "disk"}
+    assert told["workers"].endswith(" threads")  # too little for processes
+    assert set(told) == {"cells", "trainings", "stacks", "workers", "time", "memory", "disk"}
     assert list(tmp_path.iterdir()) == []
 
 

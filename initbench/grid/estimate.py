@@ -11,11 +11,14 @@ import torch
 from initbench.engine.timing import Stopwatch
 from initbench.grid.beside import Beside
 from initbench.grid.costs import bytes_of, calls, disk_of, multiply_adds, traffic
+from initbench.grid.executors import chosen
 from initbench.grid.training import Job
 
 EFFICIENCY = 0.7
 """Of the rate of large products, what those of small networks reach: so that, with the rest, two sweeps on two cores
 are told to within a third (digits 1.8 min for 2, Fashion-MNIST 6.1 for 5.4)."""
+SERVER, PROCESS = 500 * 2**20, 50 * 2**20
+"""Bytes that worker processes share, and that each takes beside its data and stack."""
 SIDE, COPIED, TURNS = 1024, 2**24, 5
 
 
@@ -32,13 +35,16 @@ def estimate(job: Job) -> dict[str, str]:
     held = sum(data.bytes for data in job.data.values())
     sizes = sorted(many * bytes_of(cell, data) for many, cell, data in stacks)
     together = sum(sizes[-job.workers :])
+    executor = chosen(job)
+    apart = SERVER + job.workers * (2 * held + PROCESS) if executor == "processes" else 0
     refused = f" ({refusals:,} impossible)" if (refusals := np.count_nonzero(plan.why)) else ""
     return {
         "cells": f"{len(plan.cells):,}{refused}",
         "trainings": f"{plan.distinct:,} distinct",
         "stacks": f"{len(plan.stacks):,} of up to {max(plan.stacks.sizes)} networks",
+        "workers": f"{job.workers} {executor}" if executor != "ray" else "those of the Ray cluster",
         "time": f"about {_rounded(seconds)}",
-        "memory": f"about {(2 * held + together) / 2**30 + 0.5:.1f} GiB",
+        "memory": f"about {(2 * held + together + apart) / 2**30 + 0.5:.1f} GiB",
         "disk": f"about {max(1, round(disk_of(plan.cells) / 2**20))} MiB",
     }
 

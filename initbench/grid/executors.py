@@ -82,14 +82,19 @@ class Executor(Protocol):
 
 def executor_of(job: Job, profile: Stopwatch | None) -> Executor:
     """The one that the job asks for; raises `UsageError` where it cannot be."""
-    name = job.hands.executor
-    if name == AUTO:
-        name = "processes" if _processes_gain(job, profile) else "threads"
+    name = chosen(job, profile)
     try:
         made: Executor = import_module(f"initbench.grid.{EXECUTORS[name]}").executor(job, profile)
     except ModuleNotFoundError as error:
         raise UsageError(f'{error.name} is not installed here: pip install "initbench[{name}]"') from None
     return made
+
+
+def chosen(job: Job, profile: Stopwatch | None = None) -> str:
+    """Of `EXECUTORS`, who is to train."""
+    if job.hands.executor != AUTO:
+        return job.hands.executor
+    return "processes" if _processes_gain(job, profile) else "threads"
 
 
 def _processes_gain(job: Job, profile: Stopwatch | None) -> bool:

@@ -43,6 +43,7 @@ def executor(job: Job, profile: Stopwatch | None) -> Processes:
     """As many as the job has workers; raises `UsageError` for what cannot be."""
     require(job.hands.address is None, "an address is of a Ray cluster; give --executor ray with it")
     require(profile is None, "where the time goes is measured in this process alone; give --executor threads")
+    require(job.device.type == "cpu", "a GPU trains one stack at a time; give --executor threads")
     return Processes(job)
 
 
