@@ -21,8 +21,8 @@ What happens:
 
 - **Killed, or the power cut**: a file is whole or absent; at most the stacks under way are trained again.
 - **Ctrl-C and SIGTERM**: one line, exit code 1; the stacks under way are dropped, what was finished is kept.
-- **A process that trains for the program is killed** (`--executor processes`, Ray's workers): another takes its place, and the stack is
-  trained again. If the program is killed, they end by themselves at their next update.
+- **A process that trains for the program is killed** (`--executor processes`, Ray's workers): another takes its place,
+  and the stack is trained again. If the program is killed, they end by themselves at their next update.
 - **Another process is at work in the folder**: refused with its process, host and time, exit code 1. The system frees
   the lock of a dead process.
 - **The disk is full, the folder is removed**: one line, exit code 1; what was finished stays readable.
