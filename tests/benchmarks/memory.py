@@ -18,6 +18,7 @@ import click
 import pandas as pd
 
 from initbench.engine.training.trainer import METRICS, Outcome
+from initbench.grid.executors import Hands
 from initbench.grid.stacks import ENGINES, Engine
 from initbench.grid.study import Study, read_study
 from initbench.grid.training import prepare, run_training
@@ -44,7 +45,7 @@ def measured(study):
         told.update({step: peak, f"s_{step}": time.perf_counter() - began})
 
     note("loaded")
-    job = prepare(study, device="cpu")
+    job = prepare(study, device="cpu", hands=Hands("threads"))  # where the engine is that trains nothing
     note("planned")
     with tempfile.TemporaryDirectory() as folder:
         run_training(job, Path(folder) / "results", progress=lambda done, of: note("stored") if done == of else None)

@@ -27,6 +27,7 @@ from initbench.engine.tuning import UNTUNED
 from initbench.grid import training
 from initbench.grid.plan import plan
 from initbench.grid.run import run_variance
+from initbench.grid.executors import Hands
 from initbench.grid.stacks import ENGINES, Engine
 from initbench.grid.store import Store
 from initbench.grid.study import Study, read_study
@@ -109,7 +110,7 @@ def test_sweep_planned_and_stored(beside, forget, trains_nothing, tmp_path_facto
 
     def sweep():
         forget()
-        job = prepare(study, device="cpu")
+        job = prepare(study, device="cpu", hands=Hands("threads"))  # where the engine is that trains nothing
         assert len(job.plan.cells) == 10_368
         run_training(job, new() / "results")
 
