@@ -25,9 +25,9 @@ from initbench.engine.signals import subnormals_flushed
 from initbench.engine.training.trainer import METRICS, Outcome, train
 from initbench.engine.tuning import UNTUNED
 from initbench.grid import training
+from initbench.grid.executors import Hands
 from initbench.grid.plan import plan
 from initbench.grid.run import run_variance
-from initbench.grid.executors import Hands
 from initbench.grid.stacks import ENGINES, Engine
 from initbench.grid.store import Store
 from initbench.grid.study import Study, read_study
