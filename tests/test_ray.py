@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import itertools
 import os
 import secrets
 import shutil
@@ -258,3 +259,50 @@ def test_a_stack_on_a_gpu_asks_for_one_and_is_refused_where_none_is():
         here._require_room()
         with pytest.raises(UsageError, match="a stack asks for 1 CPU, 1 GPU and"):
             there._require_room()
+
+
+def test_stacks_that_ask_for_a_gpu_train_one_after_the_other_where_a_node_has_one(tmp_path, monkeypatch):
+    """A GPU that Ray counts and torch does not see: what is asked for is a GPU stack's, and the work is a CPU's."""
+    import ray
+
+    import initbench as ib
+    from initbench.grid import on_ray
+
+    study = Study(compare={"init": ["he"], "width": [8, 9, 10, 11]}, fix={"depth": 1, "steps": 20}, seeds=2)
+    whole = ib.run(study, tmp_path / "whole", executor="threads").runs
+    asked = on_ray.OnRay._resources
+    slots = []
+
+    def as_on_gpu(self, cells):
+        there = on_ray.OnRay(dataclasses.replace(self._job, device=torch.device("cuda")))
+        return asked(there, cells)
+
+    def noted(shared, cells, folder=str(tmp_path)):
+        from initbench.grid.at_work import train
+
+        began = time.monotonic()
+        made = train(shared, cells)
+        with open(f"{folder}/{began}.task", "w") as file:
+            file.write(f"{time.monotonic()} {ray.get_gpu_ids()} {os.environ['CUDA_VISIBLE_DEVICES']}")
+        return made
+
+    def counted(self, attempt, start=on_ray.OnRay.start):
+        slots.append(self.slots)
+        start(self, attempt)
+
+    monkeypatch.setattr(on_ray.OnRay, "_resources", as_on_gpu)
+    monkeypatch.setattr(on_ray.OnRay, "start", counted)
+    monkeypatch.setattr(on_ray, "train", noted)
+    with on_ray._quiet():
+        ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        found = ib.run(study, tmp_path / "out", executor="ray").runs
+    finally:
+        ray.shutdown()
+    times = [name for name in whole if name.endswith("seconds")]
+    pd.testing.assert_frame_equal(found.drop(columns=times), whole.drop(columns=times), check_exact=True)
+    assert set(slots) == {on_ray.AHEAD}  # times one GPU, whatever the cores
+    tasks = sorted((float(path.stem), path.read_text().split(maxsplit=1)) for path in tmp_path.glob("*.task"))
+    assert len(tasks) == 8
+    assert {told for _, (_, told) in tasks} == {"[0] 0"}  # the GPU's number, and what a worker's torch would see
+    assert all(float(end) <= later for (_, (end, _)), (later, _) in itertools.pairwise(tasks))
