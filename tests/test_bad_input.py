@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from initbench.cli import main
 
-INPUTS = {"spec": 6000, "grid": 1000, "study": 500, "expectation": 50, "results": 25, "table": 20, "command": 60}
+INPUTS = {"spec": 6000, "grid": 1000, "study": 500, "expectation": 50, "results": 50, "table": 20, "command": 60}
 """Of each kind: seconds."""
 
 

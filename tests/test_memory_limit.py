@@ -20,12 +20,15 @@ ib.run(study([0.1], width=8), sys.argv[1] + "-first", device="cpu")  # what is l
 if extra := int(sys.argv[2]):
     size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + extra * 2**20,) * 2)
-ib.run(study([0.1 / (1 + n) for n in range(12)]), sys.argv[1], device="cpu")
+ib.run(study([0.1 / (1 + n) for n in range(8)]), sys.argv[1], device="cpu")
 """
 
 
 def ran(folder, extra):
-    """The runs of twelve networks by a process of its own that may take so many MiB more than at its start; 0: all."""
+    """The runs of eight networks by a process of its own that may take so many MiB more than at its start; 0: all.
+
+    So few are one stack, whatever the tuning.
+    """
     command = [sys.executable, "-c", PROGRAM, str(folder), str(extra)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -34,10 +37,10 @@ def ran(folder, extra):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits a process's address space")
 def test_a_stack_that_does_not_fit_is_trained_in_parts_and_the_table_says_so(tmp_path):
-    free, tight = (ran(tmp_path / str(extra), extra) for extra in (0, 300))
-    assert set(free.stack_size) == {12}
+    free, tight = (ran(tmp_path / str(extra), extra) for extra in (0, 200))
+    assert set(free.stack_size) == {8}
     assert set(tight.status) == {"finished"}
-    assert set(tight.stack_size) <= {1, 2, 3, 6}
+    assert set(tight.stack_size) <= {1, 2, 4}
     torch.testing.assert_close(torch.tensor(tight.test_loss), torch.tensor(free.test_loss), rtol=1e-4, atol=0)
 
 

@@ -1,14 +1,19 @@
-"""What a stack costs beside its training: two tiny networks each, really trained, on every executor. A minute of work.
+"""What a stack costs beside its training: two tiny networks each, really trained, on every executor. Some minutes.
 
 PYTHONPATH=tests python -m benchmarks.overhead [--stacks 200] [--repeats 5] [--address HOST:PORT]
 
 All in milliseconds a stack, the medians of the repeats, of medians over stacks: `bare` its training alone, in a plain
-loop of this thread; `between` the time between two parts, times workers; `overhead` what is between beyond bare, and
-`least` in the best repeat; `within` what is between beyond the stack's own time, as its worker took it beside all else
-that goes on; `cpu` the processor time of this process: with threads, training among it; elsewhere the driver alone.
+loop; `between` the time between two parts, times workers; `overhead` what is between beyond bare, and `least` in the
+best repeat; `within` what is between beyond the stack's own time, as its worker took it beside all else that goes on;
+`cpu` the processor time of the process that was started: with threads, training among it.
+
+Each measurement is a process of its own: one that has trained networks of these shapes before is faster by a third.
 """
 
 import itertools
+import json
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,6 +32,7 @@ from initbench.grid.training import prepare, run_training
 from initbench.grid.training_plan import split_of
 from initbench.recipe.samples import split
 
+BARE = "bare"
 FIX = {"depth": 1, "steps": 1, "activation": "relu", "batch_size": 16}
 
 
@@ -47,9 +53,8 @@ def bare(job):
         yield time.perf_counter() - before
 
 
-def overhead(job):
-    """One repeat: milliseconds a stack."""
-    alone = median(bare(job))
+def through(job):
+    """The same stacks by an executor: seconds each."""
     moments, spent = [], []
 
     def note(*_):
@@ -61,25 +66,41 @@ def overhead(job):
         own = store.read_parts("runs")["stack_seconds"].drop_duplicates().median()
     gaps = [later - earlier for earlier, later in itertools.pairwise(moments[1:])]
     between = median(gaps) * job.workers
-    cpu = (spent[-1] - spent[1]) / len(gaps)
-    told = {"bare": alone, "between": between, "overhead": between - alone, "within": between - own, "cpu": cpu}
-    return {name: 1000 * seconds for name, seconds in told.items()}
+    return {"between": between, "within": between - own, "cpu": (spent[-1] - spent[1]) / len(gaps)}
+
+
+def measured(name, stacks, address):
+    """One measurement, in this process: `bare`, or that executor's."""
+    here = Hands("threads")
+    through(tiny(here, 10))  # what is done once a process
+    if name == BARE:
+        return {BARE: median(bare(tiny(here, stacks)))}
+    return through(tiny(Hands(name, address if name == "ray" else None), stacks))
 
 
 @click.command()
 @click.option("--stacks", default=200, show_default=True)
 @click.option("--repeats", default=5, show_default=True)
 @click.option("--address", help="Of a running Ray cluster; without one, one is started here for each repeat.")
-def main(stacks, repeats, address):
+@click.option("--one", hidden=True)
+def main(stacks, repeats, address, one):
     """Measure, and print a table."""
-    jobs = [tiny(Hands(name, address if name == "ray" else None), stacks) for name in EXECUTORS]
-    overhead(tiny(Hands("threads"), 10))  # what is done once a process
-    rounds = [[overhead(job) for job in jobs] for _ in range(repeats)]  # in turn: other load comes and goes
-    for job, found in zip(jobs, zip(*rounds, strict=True), strict=True):
-        table = pd.DataFrame(found)
-        told = {"executor": job.hands.executor, "stacks": stacks, "workers": job.workers, **table.median(),
-                "least": table["overhead"].min()}  # fmt: skip
+    if one:
+        click.echo(json.dumps(measured(one, stacks, address)))
+        return
+    # in turn: other load comes and goes
+    rounds = [{name: _apart(name) for name in (BARE, *EXECUTORS)} for _ in range(repeats)]
+    for name in EXECUTORS:
+        table = 1000 * pd.DataFrame([{**found[BARE], **found[name]} for found in rounds])
+        table["overhead"] = table["between"] - table[BARE]
+        told = {"executor": name, "stacks": stacks, **table.median(), "least": table["overhead"].min()}
         click.echo(pd.DataFrame([told]).round(1).to_string(index=False))
+
+
+def _apart(name):
+    """`measured` in a process of its own, with the options that this one was given."""
+    command = [sys.executable, "-m", "benchmarks.overhead", *sys.argv[1:], "--one", name]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 if __name__ == "__main__":
