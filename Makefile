@@ -39,10 +39,10 @@ bench-memory: $(INSTALLED)  ## the starting process's memory by the grid's cells
 bench-scaling: $(INSTALLED)  ## cost by runs and by depth (5 minutes); writes reports/readme/scaling.png
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.scaling reports/readme
 
-bench-overhead: $(INSTALLED)  ## what a stack costs beside its training, by executor
+bench-overhead: $(INSTALLED)  ## what a stack costs beside its training, by executor (5 minutes)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.overhead
 
-torture: $(INSTALLED)  ## kill, damage, fill the disk: every fault on the real program (6 minutes); writes docs/reliability.md
+torture: $(INSTALLED)  ## kill, damage, fill the disk: every fault on the real program (9 minutes); writes docs/reliability.md
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m torture --write docs/reliability.md
 
 fuzz: $(INSTALLED)  ## a hundred thousand bad inputs: never a traceback
