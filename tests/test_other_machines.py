@@ -13,6 +13,7 @@ FOLDERS = sorted(path for machine in MACHINES.iterdir() if machine.is_dir() for 
 
 
 def test_every_machine_has_answered_every_part():
+    assert FOLDERS
     made = {(folder.parent.name, folder.name) for folder in FOLDERS}
     assert made == {(machine, part) for machine, _ in made for part in STUDY["parts"]}
     processors = {ib.load(folder).manifest["processor"] for folder in FOLDERS}

@@ -7,12 +7,12 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from plugin_catalogues import lent_catalogues
+from torture.program import is_at_work
 
 import initbench as ib
 from initbench.core.errors import UsageError, WorkError
@@ -55,14 +55,6 @@ def on_threads(tmp_path_factory):
     return ib.run(study(), tmp_path_factory.mktemp("threads") / "out", executor="threads")
 
 
-def gone(pid):
-    """Whether no such process is at work; one that nobody has waited for yet is not."""
-    try:
-        return ") Z" in Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return True
-
-
 def until(holds, seconds=60):
     end = time.monotonic() + seconds
     while not holds():
@@ -82,7 +74,7 @@ def test_the_tables_are_those_of_threads_bit_for_bit(tmp_path, on_threads, monke
     same(ib.run(study(), tmp_path / "out", executor="processes"), on_threads)
     assert len(seen) == 2
     assert os.getpid() not in seen
-    assert all(map(gone, seen))
+    assert not any(map(is_at_work, seen))
 
 
 def test_a_worker_that_is_killed_with_a_stack_in_hand_changes_nothing(tmp_path, on_threads, monkeypatch):
@@ -145,7 +137,7 @@ def test_a_stack_that_hangs_is_ended_with_its_process(tmp_path):
     assert time.monotonic() - start < 150
     pids = (tmp_path / "pid").read_text().split()
     assert pids
-    assert all(map(gone, pids))
+    assert not any(map(is_at_work, pids))
 
 
 def test_a_plugin_without_a_file_is_refused_in_one_line(tmp_path):
@@ -195,7 +187,7 @@ def test_no_worker_outlives_the_program(tmp_path, how, code, told):
             process.send_signal(how)
         _, said = process.communicate(timeout=60)
     assert (process.returncode, re.sub(r"^(runs|Note).*\n", "", said, flags=re.MULTILINE)) == (code, told)
-    until(lambda: all(map(gone, pids)), 20)
+    until(lambda: not any(map(is_at_work, pids)), 20)
 
 
 def test_a_process_that_cannot_begin_is_one_line(tmp_path, monkeypatch):

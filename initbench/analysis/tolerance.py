@@ -44,8 +44,8 @@ def _spread_about_a_mean(quantity: str) -> Scale:
     """
 
     def least(table: pd.DataFrame) -> Real:
-        both = (table[f"{quantity}_{name}"].to_numpy(float) for name in ("variance_batch", "second_moment"))
-        return 1e-3 * np.sqrt(np.prod([*both], axis=0))
+        both = table[f"{quantity}_variance_batch"] * table[f"{quantity}_second_moment"]
+        return 1e-3 * np.sqrt(both.to_numpy(float))
 
     return least
 

@@ -73,7 +73,7 @@ def shared(job: Job, token: str, threads: int) -> Shared:
         data={name: _portable(data) for name, data in job.data.items()},
         versions=provenance.versions(),
         specs=specs,
-        plugins=_plugins(specs),
+        plugins=job.plugins,
         files=_files(specs),
     )
 

@@ -103,11 +103,11 @@ def _processes_gain(job: Job, profile: Stopwatch | None) -> bool:
     copies = job.workers * sum(data.bytes for data in job.data.values())
     if only_here or job.workers == 1 or copies > COPIED:
         return False
-    each = [(many, cell, job.data[cell.dataset])
-            for many, cell in zip(job.plan.stacks.sizes, job.plan.stacks.firsts(), strict=True)]  # fmt: skip
-    calls = sum(costs.calls(cell, data) for _, cell, data in each)
-    whole = calls + sum(many * costs.arithmetic(cell, data) for many, cell, data in each)
-    return calls > max(TAKE_TURNS, SHARE * whole)
+    calls = arithmetic = 0.0
+    for many, cell in zip(job.plan.stacks.sizes, job.plan.stacks.firsts(), strict=True):
+        calls += costs.calls(cell, job.data[cell.dataset])
+        arithmetic += many * costs.arithmetic(cell, job.data[cell.dataset])
+    return calls > max(TAKE_TURNS, SHARE * (calls + arithmetic))
 
 
 def carried_out(executor: Executor, stacks: Iterable[Sequence[Cell]]) -> Iterator[Done]:

@@ -124,6 +124,14 @@ def until(holds):
         time.sleep(0.002)
 
 
+def is_at_work(pid):
+    """Whether there is such a process; one that has ended and that nobody has waited for yet is not."""
+    try:
+        return ") Z" not in Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def status(out):
     """`initbench status --check`: its exit code, and its lines."""
     process = Process(["status", out, "--check"])

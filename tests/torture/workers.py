@@ -16,7 +16,7 @@ def killed(whole, folder, random, tries):
     counts = Counts("kill -9 of a process that trains")
     for number in range(tries):
         out = folder / f"killed{number}"
-        moment = number % 4, random.uniform(0, 0.05) * (number % 2)
+        moment = _moment(number, random)
         process = program.grid(out, lambda at=moment: _when_given(*at, _kill_worker), "processes")
         counts.require(process.wait() == 0, process.err)
         counts.attempt(out, (), process)
@@ -30,17 +30,22 @@ def orphaned(whole, folder, random, tries):
     counts = Counts("kill -9 of the program while other processes train")
     for number in range(tries):
         out, noted = folder / f"orphaned{number}", folder / f"orphaned{number}.pid"
-        moment = number % 4, random.uniform(0, 0.05) * (number % 2)
-        process = program.grid(out, lambda at=moment, noted=noted: _when_given(*at, _kill_program(noted)), "processes")
+        moment, kill = _moment(number, random), _kill_program(noted)
+        process = program.grid(out, lambda at=moment, kill=kill: _when_given(*at, kill), "processes")
         counts.require(process.wait() == -signal.SIGKILL, f"{out}: it was not killed: {process.err}")
         worker, end = int(noted.read_text()), time.monotonic() + LEFT
-        while _is_at_work(worker) and time.monotonic() < end:
+        while program.is_at_work(worker) and time.monotonic() < end:
             time.sleep(0.02)
-        counts.require(not _is_at_work(worker), f"{out}: a worker is left over")
+        counts.require(not program.is_at_work(worker), f"{out}: a worker is left over")
         counts.attempt(out, (), process)
         counts.finish(out, whole)
         counts.tries += 1
     return counts
+
+
+def _moment(number, random):
+    """Which stack, of four, and how many seconds later: every other time at once."""
+    return number % 4, random.uniform(0, 0.05) * (number % 2)
 
 
 def _when_given(number, later, do):
@@ -68,11 +73,3 @@ def _kill_program(noted):
         os.kill(os.getpid(), signal.SIGKILL)
 
     return kill
-
-
-def _is_at_work(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as told:
-            return ") Z" not in told.read()
-    except FileNotFoundError:
-        return False
