@@ -79,8 +79,8 @@ def removed(whole, folder, random, tries):
         process = program.grid(out)
         program.until((out / "parts").exists)
         time.sleep(random.uniform(0, 0.1))
-        shutil.rmtree(out, ignore_errors=True)
-        shutil.rmtree(out, ignore_errors=True)  # what was written while it was removed
+        while out.exists():  # a part that comes while its folder is emptied keeps that folder
+            shutil.rmtree(out, ignore_errors=True)
         code = process.wait()
         if code or out.exists():
             counts.require(code == 1 and process.err.count("\n") == 1, f"exit code {code}: {process.err}")
