@@ -91,6 +91,14 @@ def test_panels_are_halved_until_a_folded_map_is_resolved():
     cosines = [2 * jv(2 * k, 2 * width) * math.exp(-((2 * k) ** 2) * width / 2) for k in (1, 2)]
     second = (1 - jv(0, 2 * width) - sum(cosines)) / 2  # E[sin²(12 sin(sqrt(12) x))]
     assert table["a_second_moment"][1] == pytest.approx(second, rel=1e-6)
+    x, step = np.linspace(-9, 9, 2_000_001, retstep=True)
+    third = np.sin(width * np.sin(width * np.sin(math.sqrt(width) * x)))
+    assert table["a_second_moment"][2] == pytest.approx(third**2 @ norm.pdf(x) * step, rel=1e-8)
+    assert table["note"][2] == ""
+
+
+def test_what_no_rule_resolves_is_no_number():
+    (table,) = table_of(("ones", "sin"), width=48)
     assert math.isnan(table["a_second_moment"][2])
     assert table["note"][2].startswith("too steep or too often folded to integrate")
 

@@ -27,7 +27,8 @@ Pairing = tuple[Activation, Sequence[Promise]]
 _OCTAVES = np.arange(-60.0, 5.0)  # panels halve towards 0: a steep map has structure there at every scale
 _POINTS = 16
 """Of a panel; those of a first rule are half as many."""
-_HALVINGS = 4
+_HALVINGS, _MANY = 8, 256
+"""How often panels are halved, and how many are not."""
 _TOGETHER = 2**18
 """Nodes of layers at which phi is taken at once, so that they stay in the processor's cache."""
 _MEAN, _SQUARE = 0, 1
@@ -71,7 +72,8 @@ def unknown(several: Sequence[Pairing], _: InputMoments) -> Table:
 def _settled(one: ScalarMap, cuts: Real) -> tuple[Columns, list[str]]:
     """The columns and a note for each layer, from panels halved until two rules agree.
 
-    Only panels that halving still changes are halved again: a steep or folded piece of the map is on few of them.
+    Only panels that halving still changes are halved again: a steep piece of the map is on few of them. A map that is
+    folded on every scale has more and more, and is given up.
     """
     panels = np.stack([cuts[:-1], cuts[1:]])
     first = _parts(one, panels, _POINTS // 2)
@@ -91,6 +93,8 @@ def _settled(one: ScalarMap, cuts: Real) -> tuple[Columns, list[str]]:
         moving = _moving(coarse, fine.sum(axis=-2), after)
         known += fine[..., ~moving].sum(axis=(-2, -1))
         panels, coarse = (of[..., moving].reshape(*of.shape[:-2], -1) for of in (halves, fine))
+        if panels.shape[1] > _MANY:
+            break
     return agreed, notes
 
 
