@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from initbench.activations import ACTIVATIONS
-from initbench.theory.moments import kernels, means_and_variances, slope_second_moments
+from initbench.theory.moments import integrated, kernels
 from initbench.theory.response import Averages, Local
 from initbench.theory.several import STRAIGHT, Several
 
@@ -55,7 +55,7 @@ def test_others_stay_where_they_are(name):
 
 @pytest.mark.parametrize("name", LEVELS)
 def test_what_saturates_is_at_its_ends(name):
-    mean, variance = means_and_variances(*at(name, FAR))
+    mean, variance, _ = integrated(*at(name, FAR))
     np.testing.assert_allclose(mean**2 + variance, LEVELS[name], rtol=1e-10)
 
 
@@ -65,4 +65,4 @@ def test_a_level_and_how_far_it_is_are_the_variance(name):
     level, grown = activations.levels(q)
     assert level == STRAIGHT
     assert grown * level == pytest.approx(FAR, rel=1e-15)
-    np.testing.assert_allclose(slope_second_moments(activations, level[:, None]), RAYS[name] ** 2 / 2, rtol=1e-10)
+    np.testing.assert_allclose(integrated(activations, level)[2], RAYS[name] ** 2 / 2, rtol=1e-10)

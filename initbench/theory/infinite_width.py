@@ -21,7 +21,7 @@ from initbench.activations import Activation
 from initbench.activations.closed_forms import PiecewiseLinear
 from initbench.core.records import InputMoments
 from initbench.theory.kept import Kept
-from initbench.theory.moments import GaussianMoments, kernels, means_and_variances, slope_second_moments
+from initbench.theory.moments import GaussianMoments, integrated, kernels
 from initbench.theory.networks import Networks
 from initbench.theory.rows import PREDICTED, Columns, times
 from initbench.theory.several import Several
@@ -29,6 +29,8 @@ from initbench.theory.several import Several
 Real = NDArray[np.float64]
 Stand = PiecewiseLinear | GaussianMoments
 
+SLOPE = "slope"
+"""E[phi'(z)²] of a layer, which the way back needs."""
 KNOWN = 1e-10
 """What E[z²], relative, and a cosine may move without another integral E[phi(u) phi(v)]."""
 
@@ -40,7 +42,7 @@ def moments(stand_in: Callable[[Activation], Stand], networks: Networks, inputs:
     with np.errstate(all="ignore"):
         stands = _Together(stand_in, distinct.activations)
         rows = _forward(stands, distinct, inputs)
-        _backward(stands, distinct, rows)
+        _backward(distinct, rows)
     return {name: np.stack([row[name].mean(axis=-1) for row in rows])[:, which] for name in PREDICTED}
 
 
@@ -55,23 +57,22 @@ def _forward(stands: _Together, networks: Networks, inputs: InputMoments) -> lis
         q = times(fan_in, variance[:, None], second) + bias[:, None]
         level = q.mean(axis=-1)
         cosine = level / level if equal else np.clip((fan_in * variance * product + bias) / level, -1.0, 1.0)
-        mean, spread = stands.mean_and_variance(q)
+        mean, spread, slope = stands.moments(q)
         second = spread + mean**2
         product = stands.kernel(level, np.where(level > 0, cosine, 0.0))
         # over the whole batch, the samples' different means add to the variance
         rows.append({"z_second_moment": q, "z_cosine": cosine[:, None], "a_mean": mean, "a_second_moment": second,
-                     "a_variance": (spread.mean(axis=-1) + mean.var(axis=-1))[:, None]})  # fmt: skip
+                     "a_variance": (spread.mean(axis=-1) + mean.var(axis=-1))[:, None], SLOPE: slope})  # fmt: skip
     return rows
 
 
-def _backward(stands: _Together, networks: Networks, rows: list[dict[str, Real]]) -> None:
+def _backward(networks: Networks, rows: list[dict[str, Real]]) -> None:
     """Fill the gradient columns, last layer first."""
-    slopes = stands.slope_second_moment(np.stack([row["z_second_moment"] for row in rows], axis=1)).swapaxes(0, 1)
-    grad_a = np.ones_like(slopes[-1])
+    grad_a = np.ones_like(rows[-1][SLOPE])
     next_gain: Real = np.array(np.nan)  # the last layer has no next weight
-    for promises, row, slope in zip(reversed(networks.layers), reversed(rows), reversed(slopes), strict=True):
-        grad_z = times(slope, grad_a)
-        row.update({"chi": next_gain * slope, "grad_a_second_moment": grad_a, "grad_z_second_moment": grad_z})
+    for promises, row in zip(reversed(networks.layers), reversed(rows), strict=True):
+        grad_z = times(row[SLOPE], grad_a)
+        row.update({"chi": next_gain * row[SLOPE], "grad_a_second_moment": grad_a, "grad_z_second_moment": grad_z})
         next_gain = (promises.layer.fan_out * promises.variance)[:, None]
         grad_a = times(next_gain, grad_z)
 
@@ -81,33 +82,24 @@ class _Together:
 
     def __init__(self, stand_in: Callable[[Activation], Stand], activations: Several) -> None:
         stands = [stand_in(kind) for kind in activations.kinds]
-        integrated = np.array([isinstance(stand, GaussianMoments) and stand.form is None for stand in stands])
-        self.integrated = np.flatnonzero(integrated[activations.which])
+        open_ones = np.array([isinstance(stand, GaussianMoments) and stand.form is None for stand in stands])
+        self.integrated = np.flatnonzero(open_ones[activations.which])
         numbers = {stand: np.array([other == stand for other in stands])
-                   for stand, quadrature in zip(stands, integrated, strict=True) if not quadrature}  # fmt: skip
+                   for stand, quadrature in zip(stands, open_ones, strict=True) if not quadrature}  # fmt: skip
         self.closed = [(stand, np.flatnonzero(of[activations.which])) for stand, of in numbers.items()]
         self._own = own = activations.at(self.integrated)
-        self._moments = Kept(lambda rows, q: means_and_variances(own.at(rows), q))
+        self._moments = Kept(lambda rows, q: integrated(own.at(rows), q))
         self._kernels = Kept(lambda rows, q, c: [kernels(own.at(rows), q, c)], KNOWN)
 
-    def mean_and_variance(self, q: Real) -> Real:
-        """E[phi] and Var[phi], `2 networks inputs`."""
-        found = np.empty((2, *q.shape))
+    def moments(self, q: Real) -> Real:
+        """E[phi], Var[phi] and E[phi'²], `3 networks inputs`."""
+        found = np.empty((3, *q.shape))
         for stand, rows in self.closed:
-            found[:, rows] = stand.mean_and_variance(q[rows])
+            found[:, rows] = *stand.mean_and_variance(q[rows]), stand.slope_second_moment(q[rows])
         if len(self.integrated):
             level, grown = self._own.levels(q[self.integrated])
-            mean, variance = self._moments(level)
-            found[:, self.integrated] = mean * np.sqrt(grown), variance * grown
-        return found
-
-    def slope_second_moment(self, q: Real) -> Real:
-        """E[phi'²], `networks ...`."""
-        found = np.empty_like(q)
-        for stand, rows in self.closed:
-            found[rows] = stand.slope_second_moment(q[rows])
-        if len(self.integrated):
-            found[self.integrated] = slope_second_moments(self._own, self._own.levels(q[self.integrated])[0])
+            mean, variance, slope = self._moments(level)
+            found[:, self.integrated] = mean * np.sqrt(grown), variance * grown, slope
         return found
 
     def kernel(self, q: Real, c: Real) -> Real:

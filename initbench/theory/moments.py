@@ -20,9 +20,11 @@ Real = NDArray[np.float64]
 
 SMALL = 1e-10
 """Below this q, phi(z) - E[phi] loses its digits when phi(0) is not 0, and the first-order variance is exact to q."""
-ORDERS, DOUBT = 32, 1e-9
-"""Of Mehler's series of a kernel, and what its remainder may be, of E[phi²]."""
-SERIES = expectation.Rule(points=10, deviations=(1.0, 2.0, 3.0, 4.0, 5.5, 7.5), growth=4.0)
+DOUBT = 1e-9
+"""What the remainder of Mehler's series of a kernel may be, of E[phi²]."""
+SERIES = {orders: expectation.Rule(points, (1.0, 2.0, 3.0, 4.0, 5.5, 7.5), growth=4.0)
+          for orders, points in ((32, 10), (128, 16))}  # fmt: skip
+"""By the orders of that series, of which more are taken where fewer leave a doubt: high ones turn often."""
 
 
 @dataclass(frozen=True)
@@ -83,23 +85,15 @@ class GaussianMoments:
         return None if self.integrate else self.activation.closed_form
 
 
-def means_and_variances(activations: Several, q: Real) -> tuple[Real, Real]:
-    """E[phi(z)] and Var[phi(z)] by quadrature at q, `rows ...`, each row with its own activation."""
-    mean, variance = np.empty((2, *q.shape))
+def integrated(activations: Several, q: Real) -> tuple[Real, Real, Real]:
+    """E[phi(z)], Var[phi(z)] and E[phi'(z)²] by quadrature at q, `rows ...`, each row with its own activation."""
+    mean, variance, slopes = np.empty((3, *q.shape))
     for rows in expectation.alike(q):
         z, w = expectation.gaussian_nodes(q[rows], (own := activations.at(rows)).kinks)
-        mean[rows], variance[rows] = _mean_and_variance(own, q[rows], own.value(z), w)
-    return mean, variance
-
-
-def slope_second_moments(activations: Several, q: Real) -> Real:
-    """E[phi'(z)²] likewise, for what is equal in a row only once."""
-    rows, inverse = np.unique([np.repeat(np.arange(len(q)), q[0].size), q.ravel()], axis=1, return_inverse=True)
-    activations, level, found = activations.at(rows[0].astype(np.intp)), rows[1], np.empty(rows.shape[1])
-    for part in expectation.alike(level):
-        z, w = expectation.gaussian_nodes(level[part], (own := activations.at(part)).kinks)
-        found[part] = np.vecdot(own.slope(z) ** 2, w)
-    return found[inverse.ravel()].reshape(q.shape)
+        value, slope = own.both(z)
+        mean[rows], variance[rows] = _mean_and_variance(own, q[rows], value, w)
+        slopes[rows] = np.vecdot(slope**2, w)
+    return mean, variance, slopes
 
 
 def _mean_and_variance(phi: Activation | Several, q: Real, value: Real, w: Real) -> tuple[Real, Real]:
@@ -118,13 +112,15 @@ def kernels(activations: Several, q: Real, c: Real) -> Real:
     By the formula of two rays where phi is no more than that, by Mehler's series, or by two-dimensional quadrature.
     """
     rays = activations.straight & (q >= STRAIGHT)
-    found, unsure = np.empty_like(q), ~(q > 0)
+    found = np.empty_like(q)
     found[rays] = _by_row(activations.at(rays), _far).kernel(q[rays, None], c[rays, None])[:, 0]
-    bent = np.flatnonzero(~rays)
-    for rows in (bent[some] for some in expectation.alike(np.where(unsure, 1.0, q)[bent])):
-        found[rows], doubt = _series(activations.at(rows), np.where(unsure[rows], 1.0, q[rows]), c[rows])
-        unsure[rows] |= ~(doubt < DOUBT)
-    left = np.flatnonzero(unsure)
+    unsure = ~rays & (q > 0)
+    for orders in SERIES:
+        left = np.flatnonzero(unsure)
+        for rows in (left[some] for some in expectation.alike(q[left])):
+            found[rows], doubt = _series(activations.at(rows), q[rows], c[rows], orders)
+            unsure[rows] = ~(doubt < DOUBT)
+    left = np.flatnonzero(unsure | ~(q > 0))
     if len(left):
         own = activations.at(left)
         apart = expectation.kernels(lambda z, row: own.at(row).value(z), q[left], np.clip(c[left], -1, 1), own.kinks)
@@ -132,21 +128,21 @@ def kernels(activations: Several, q: Real, c: Real) -> Real:
     return found
 
 
-def _series(activations: Several, q: Real, c: Real) -> tuple[Real, Real]:
+def _series(activations: Several, q: Real, c: Real, orders: int) -> tuple[Real, Real]:
     """The kernel by Mehler's formula, sum over k of c^k E[phi he_k]², and a bound of its remainder over E[phi²].
 
     Far from 0 phi is two straight pieces r, whose kernel is known: of phi = r + h the series may be left with
     2 E[r h'] + E[h h'] alone, which is little where q is large.
     """
-    z, w = expectation.gaussian_nodes(q, activations.kinks, rule=SERIES)
+    z, w = expectation.gaussian_nodes(q, activations.kinks, rule=SERIES[orders])
     phi, far = activations.value(z), _by_row(activations, _far)
     r = far.left * np.minimum(z, 0) + far.right * np.maximum(z, 0)
     functions = np.stack([phi, r, phi - r], axis=-2)
     weighted = functions * w[..., None, :]
-    squares = projections(weighted, z / np.sqrt(q)[..., None], ORDERS) ** 2
+    squares = projections(weighted, z / np.sqrt(q)[..., None], orders) ** 2
     norm = (weighted * functions).sum(axis=-1)
-    rest = np.abs(c)[..., None] ** (ORDERS + 1) * np.maximum(norm - squares.sum(axis=-1), 0.0)
-    series = (squares * c[..., None, None] ** np.arange(ORDERS + 1)).sum(axis=-1)
+    rest = np.abs(c)[..., None] ** (orders + 1) * np.maximum(norm - squares.sum(axis=-1), 0.0)
+    series = (squares * c[..., None, None] ** np.arange(orders + 1)).sum(axis=-1)
     smooth, straight, local = np.moveaxis(rest / norm[..., :1], -1, 0)
     apart = 2 * np.sqrt(straight * local) + local
     with_far = series[..., 0] - series[..., 1] + far.kernel(q[..., None], c[..., None])[..., 0]
