@@ -37,6 +37,19 @@ def test_every_text_of_a_figure_is_drawn_as_it_is_written(word):
     assert not any(text.get_parse_math() for text in shown)
 
 
+@pytest.mark.parametrize(("word", "as_formula"), [
+    ("σ_w²", "$σ_w^2$"), ("over σ_w², to 6 ξ_c (white)", "over $σ_w^2$, to 6 $ξ_c$ (white)"),
+    ("σ_wide", "σ_wide"), ("N_c", "N_c"), ("σ_w² for $5", "σ_w² for $5"),
+])  # fmt: skip
+def test_symbols_have_their_subscripts(word, as_formula):
+    figure = drawn(word, levels=["a", "b"])
+    figure.draw_without_rendering()
+    texts = {figure.get_suptitle(), *(axes.get_xlabel() for axes in figure.axes)}
+    assert as_formula in texts
+    shown = [text for text in figure.findobj(Text) if text.get_text() == as_formula]
+    assert {text.get_parse_math() for text in shown} == {as_formula != word}
+
+
 def test_powers_of_ten_stay_formulas():
     rows = [(10.0**number, seed, 10.0**number) for number in range(9) for seed in (0, 1)]
     found = pd.DataFrame(rows, columns=["lr", "seed", "value"]).assign(part="", source="measured")

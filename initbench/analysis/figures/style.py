@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import re
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ XI_C, XI_Q = r"$\xi_c$, of the cosine between inputs", r"$\xi_q$, of E[z²]"
 LAYERS = r"$\xi_c$ in layers"
 FORMULAS = frozenset({SIGMA_W, SIGMA_B, XI_C, XI_Q, LAYERS})
 """Texts with formulas in them. In all others a $ is a $: they may be a user's."""
+SUBSCRIPT = re.compile(r"([α-ω])_(\w)(²?)(?!\w)")
+"""A symbol as plain text has it: σ_w², ξ_c."""
 SETTINGS = {
     **sns.axes_style("whitegrid"),
     **sns.plotting_context("notebook"),
@@ -145,13 +148,22 @@ def styled(draw: Callable[[pd.DataFrame], Figure]) -> Callable[[pd.DataFrame], F
 
 
 def _read_no_formulas(figure: Figure) -> None:
-    """In any text but `FORMULAS` and the powers of ten along a logarithmic axis."""
+    """In any text but `FORMULAS`, symbols with a subscript, and the powers of ten along a logarithmic axis."""
     for text in figure.findobj(Text):
-        text.set_parse_math(text.get_text() in FORMULAS)
+        words = text.get_text()
+        plain = "$" in words or not SUBSCRIPT.search(words)
+        text.set_parse_math(words in FORMULAS or not plain)
+        if not plain:
+            text.set_text(SUBSCRIPT.sub(_as_formula, words))
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         if isinstance(axis.get_major_formatter(), LogFormatter):
             for tick in axis.get_ticklabels(which="both"):
                 tick.set_parse_math(True)
+
+
+def _as_formula(symbol: re.Match[str]) -> str:
+    letter, subscript, square = symbol.groups()
+    return f"${letter}_{subscript}{'^2' if square else ''}$"
 
 
 def page(width: float, height: float, title: str, caption: str) -> Figure:
