@@ -5,6 +5,7 @@ import pickle
 import tracemalloc
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from initbench.core.cell import Cell
 from initbench.datasets import DATASETS
 from initbench.grid import training_plan
 from initbench.grid.cells import Grid
+from initbench.grid.costs import bytes_of
 from initbench.grid.study import Study
 from initbench.grid.training_plan import plan_training
 
@@ -70,13 +72,38 @@ def test_an_empty_rule_excludes_everything_and_a_place_beyond_the_end_is_none():
 
 
 def test_a_stack_is_made_of_cells_that_are_not_there_yet():
-    plan = plan_training(Study(compare={"lr": [0.3, 0.2, 0.1]}, seeds=4).cells(), DIGITS, most=2)
+    study = Study(compare={"lr": [0.3, 0.2, 0.1]}, fix={"width": 1000}, seeds=4)
+    plan = plan_training(study.cells(), DIGITS, most=2)
     assert plan.stacks.sizes == [2, 1] * 4
     assert list(map(len, plan.stacks)) == plan.stacks.sizes
     assert [stack[0] for stack in plan.stacks] == list(plan.stacks.firsts())
     there = np.array([cell.lr == 0.2 or cell.seed == 3 for cell in plan.cells])
     left = [(cell.lr, cell.seed) for stack in plan.stacks.without(there) for cell in stack]
     assert left == [(lr, seed) for seed in range(3) for lr in (0.1, 0.3)]
+
+
+@pytest.mark.parametrize(
+    ("width", "most", "seeds", "workers", "sizes"),
+    [
+        (1000, 16, 10, 2, {16, 17}),  # large networks: about as many as on this machine are best
+        (10, 16, 10, 2, {50}),  # small ones: a seed's all, which move no more memory
+        (10, 16, 1, 2, {16, 17}),  # but not where one stack would keep a core busy at the end
+        (10, 16, 1, 8, {8, 2}),  # and every core has work
+        (10, 1, 10, 2, {1}),  # an engine that trains one at a time
+    ],
+)
+def test_small_networks_are_stacked_in_larger_numbers_where_there_are_enough(width, most, seeds, workers, sizes):
+    study = Study(compare={"lr": [1 / (1 + n) for n in range(50)]}, fix={"width": width}, seeds=seeds)
+    stacks = plan_training(study.cells(), DIGITS, most, workers).stacks
+    assert set(stacks.sizes) == sizes
+    assert len({cell for stack in stacks for cell in stack}) == sum(stacks.sizes) == 50 * seeds
+
+
+def test_a_stack_fits_into_memory_however_small_its_networks_are(monkeypatch):
+    cells = Study(compare={"lr": [1 / (1 + n) for n in range(50)]}, seeds=10).cells()
+    one = bytes_of(cells[0], DIGITS["digits"])
+    monkeypatch.setattr(training_plan, "MEMORY", 2 * (5 * one + one // 2))
+    assert set(plan_training(cells, DIGITS, 16, workers=2).stacks.sizes) == {5}
 
 
 def test_a_plan_takes_tens_of_bytes_a_cell(monkeypatch):

@@ -27,7 +27,7 @@ class Tuning:
     evaluation: str = "batched"
     """The routine for the large batches of evaluation."""
     stack: int = 32
-    """Networks that are trained at once on one core, at most."""
+    """Networks like the cell of reference that are trained at once on one core, or a few more or fewer."""
 
     @classmethod
     def told(cls, told: Any) -> Tuning | None:

@@ -52,11 +52,18 @@ def traffic(cell: Cell, data: Data) -> int:
     """Bytes that one training moves between memory and processor, about."""
     images = len(data.train_images)
     held = held_out(images, cell.validation)
-    units = cell.depth * cell.width + data.classes
-    parameters = UPDATE_PASSES * _parameters(cell.depth, cell.width, data.features, data.classes)
-    update = parameters + SIGNAL_PASSES * batch_length(cell, images - held) * units
-    evaluation = EVALUATION_PASSES * (held + len(data.test_images)) * units
-    return 4 * (steps_of(cell, images - held) * update + evaluation)
+    evaluation = EVALUATION_PASSES * (held + len(data.test_images)) * _units(cell, data.classes)
+    return updates(cell, data) * update_traffic(cell, data.features, data.classes, images - held) + 4 * evaluation
+
+
+def update_traffic(cell: Cell, features: int, classes: int, images: int) -> int:
+    """The same of one update; `images` are those of the training split."""
+    parameters = UPDATE_PASSES * _parameters(cell.depth, cell.width, features, classes)
+    return 4 * (parameters + SIGNAL_PASSES * batch_length(cell, images) * _units(cell, classes))
+
+
+def _units(cell: Cell, classes: int) -> int:
+    return cell.depth * cell.width + classes
 
 
 def calls(cell: Cell, data: Data) -> float:

@@ -19,16 +19,22 @@ from numpy.typing import NDArray
 from initbench.core.cell import Cell
 from initbench.core.errors import UsageError
 from initbench.datasets import Data
+from initbench.engine.training import tune
 from initbench.engine.training.trainer import OWN
 from initbench.engine.tuning import UNTUNED
 from initbench.grid.cells import Grid
-from initbench.grid.costs import bytes_of
+from initbench.grid.costs import bytes_of, update_traffic
 from initbench.grid.refusals import refusal
 from initbench.initializers import INITIALIZERS
 from initbench.recipe import OPTIMIZERS, REGULARIZERS
+from initbench.recipe.samples import held_out
 
 FEWEST = 8
 """A stack is not split among cores below this many networks: calls would take longer than products."""
+SMALL = 64
+"""Of small networks as many are stacked, where there are enough: with more, calls are no longer what takes time."""
+TURNS = 4
+"""Stacks a core that there should be, before larger ones are made: so that all cores end at about the same time."""
 MEMORY = 2**30
 """Bytes that the stacks under way may take; one network always fits."""
 REMEMBERED = 2**14
@@ -44,6 +50,9 @@ _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Cell)
 _TOLD = np.dtype([("id", "u8"), ("reason", "i4"), ("group", "u8"), ("source", "i4"), ("order_seed", "i8"),
                   ("lr", "f8"), ("momentum", "f8"), ("nesterov", "?"), ("weight_decay", "f8")])  # fmt: skip
 """What is noted of each cell while a plan is made: all that decides on its stack, and where it stands there."""
+
+_MOVED = update_traffic(tune.CELL, tune.FEATURES, tune.CLASSES, tune.CELL.batch_size)
+"""Bytes that an update of the cell of reference moves, of which `Tuning.stack` tells how many to stack."""
 
 
 class Stacks:
@@ -128,8 +137,9 @@ class TrainingPlan:
 
 
 def plan_training(cells: Grid, data: Mapping[str, Data], most: int = UNTUNED.stack, workers: int = 1) -> TrainingPlan:
-    """The stacks of `cells`, of at most `most`, on loaded `data` by name of the data set; `workers` share them.
+    """The stacks of `cells` on loaded `data` by name of the data set; `workers` share them.
 
+    They have about `most` networks (`Tuning.stack`), more where these are small; if `most` is 1, each has one.
     Raises `UsageError` if no cell is possible.
     """
     told, reasons = _told(cells, data)
@@ -206,13 +216,25 @@ def _stacks(
     order = np.lexsort((own["weight_decay"], own["nesterov"], own["momentum"], own["lr"], group, own["order_seed"],
                         own["source"]))  # fmt: skip
     places, group = distinct[order].astype(np.int32), group[order]
-    most = min(most, max(FEWEST, -(-len(places) // workers)))
+    share = max(FEWEST, -(-len(places) // workers))
     bounds: list[int] = []
     for start, end in pairwise([0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(places)]):
         cell = cells[int(places[start])]
-        fit = max(1, min(most, MEMORY // workers // bytes_of(cell, data[cell.dataset])))
-        bounds += range(start, end, -(-(end - start) // -(-(end - start) // fit)))
+        limit = min(share, MEMORY // workers // bytes_of(cell, data[cell.dataset]))
+        stacks = max(round((end - start) / _size(cell, data[cell.dataset], most, share)),
+                     -(-(end - start) // max(1, limit)))  # fmt: skip
+        bounds += range(start, end, -(-(end - start) // stacks))
     return places, [*bounds, len(places)]
+
+
+def _size(cell: Cell, data: Data, most: int, share: int) -> int:
+    """How many networks like `cell` are best stacked, where a core has `share` trainings of all."""
+    if most == 1:
+        return 1
+    images = len(data.train_images) - held_out(len(data.train_images), cell.validation)
+    # as many as move no more memory than `most` cells of reference do
+    alike = most * _MOVED // update_traffic(cell, data.features, data.classes, images)
+    return max(most, min(SMALL, alike, share // TURNS))
 
 
 def _shared(cell: Cell) -> Cell:
