@@ -172,7 +172,7 @@ def test_networks_of_other_initializers_keep_one_group_for_equal_settings():
         (made,) = Updates(stack, network, 10)._made
         groups.append([(group["lr"], len(group["params"]), len(group["params"][0])) for group in made.param_groups])
     lr = BASE.lr
-    assert groups[0] == [(lr, 6, 3)]
+    assert groups[0] == [(lr, 2, 3)]  # the first layer's weights, and all that is small as one
     # width 12, n = 2, by SGD: first weights and hidden biases; hidden weights and the output's biases; output weights
     assert groups[1] == [(lr, 6, 3), (2 * lr, 3, 1), (lr, 2, 1), (lr / 2, 1, 1)]
 

@@ -10,6 +10,7 @@ from initbench import reference
 from initbench.activations import ACTIVATIONS
 from initbench.core.cell import Cell
 from initbench.datasets import Data
+from initbench.engine.training import updates
 from initbench.engine.training.trainer import METRICS, train
 from initbench.recipe import LOSSES, OPTIMIZERS, REGULARIZERS, SCHEDULES
 from initbench.recipe.samples import split
@@ -126,6 +127,12 @@ def test_every_batch_size(batch_size):
 @pytest.mark.parametrize("depth", [0, 1, 4])
 def test_every_depth(depth):
     check(*variants(dataclasses.replace(BASE, depth=depth), {"bias_variance": 0.1}))
+
+
+@pytest.mark.parametrize("small", [0, 12, 100])
+def test_parameters_that_are_stepped_apart_or_as_one(small, monkeypatch):
+    monkeypatch.setattr(updates, "SMALL", small)  # none, the biases, these and the output's weights
+    check(*variants(dataclasses.replace(BASE, batch_norm=True, optimizer="adam", lr=0.01), {"lr": 0.003}))
 
 
 def test_epochs():

@@ -34,7 +34,7 @@ def _batched_gradient(delta: Tensor, x: Tensor, out: Tensor) -> Tensor:
 
 
 def _joined_forward(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
-    joined = torch.addmm(bias.view(-1, 1), weight.flatten(0, 1), x.t().contiguous())
+    joined = torch.addmm(bias.reshape(-1, 1), weight.flatten(0, 1), x.t().contiguous())
     return joined.view(*bias.shape, len(x))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,9 @@ from initbench.engine.training.network import StackedMLP
 from initbench.initializers import INITIALIZERS
 from initbench.recipe import OPTIMIZERS, SCHEDULES
 from initbench.recipe.optimizers import Optimizer
+
+SMALL = 2**15
+"""Numbers a network has in a parameter, at most, for a copy of its gradient to be cheaper than a call of its own."""
 
 Group = tuple[dict[str, Any], list[int]]
 """Settings, and the parameters that have them by number."""
@@ -38,9 +41,15 @@ class Updates:
         """A part of a parameter, that parameter's number, and the models of the part."""
         parameters = network.parameters
         apart = self.watches_validation or not self._optimizer.elementwise
+        groups = [_groups(cell, network, self._optimizer) for cell in cells]
+        alike = self._optimizer.elementwise and all(len(each) == 1 for each in groups)
+        self._joint = Joint(parameters, small) if alike and any(small := _small(parameters)) else None
+        if self._joint:
+            parameters = self._joint.parameters
+            groups = [[(settings, [*range(len(parameters))]) for settings, _ in each] for each in groups]
         runs = [
-            [{**settings, "params": self._sliced(parameters, numbers, where)} for settings, numbers in groups]
-            for groups, where in self._runs([_groups(cell, network, self._optimizer) for cell in cells], apart)
+            [{**settings, "params": self._sliced(parameters, numbers, where)} for settings, numbers in each]
+            for each, where in self._runs(groups, apart)
         ]
         together = runs if apart else [[group for run in runs for group in run]]
         self._made = [self._optimizer.over(part, fast=True) for part in together]
@@ -68,6 +77,8 @@ class Updates:
         """One update of all models, by gradients `models ...`. Raises `WorkError` where the optimizer fails."""
         if self._clips:
             gradients = clipped(gradients, self._clip)
+        if self._joint:
+            gradients = self._joint.of(gradients)
         # torch's fused steps read memory in order, whatever the strides say
         whole = [gradient.contiguous() for gradient in gradients]
         for part, number, where in self._slices:
@@ -83,6 +94,39 @@ class Updates:
         if self.watches_validation:
             for schedule, loss in zip(self._schedules, losses, strict=True):
                 schedule.step(loss)
+
+
+class Joint:
+    """The small parameters of all layers as one tensor `models numbers`, of which they become views.
+
+    A step of hundreds of small tensors is calls: of twenty layers of 50 units it takes a third of an update's time.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], small: Sequence[bool]) -> None:
+        self._small, joined = small, list(itertools.compress(parameters, small))
+        whole = torch.cat(_flat(joined), dim=1)
+        self._gradient = torch.empty_like(whole)
+        for parameter, part in zip(joined, whole.split([each[0].numel() for each in joined], dim=1), strict=True):
+            parameter.data = part.view(parameter.shape)
+        self.parameters = self._with(parameters, whole)
+        """The large ones, and the joint one."""
+
+    def of(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """The gradients of `parameters` from those of all."""
+        torch.cat(_flat(itertools.compress(gradients, self._small)), dim=1, out=self._gradient)
+        return self._with(gradients, self._gradient)
+
+    def _with(self, tensors: Sequence[Tensor], joined: Tensor) -> list[Tensor]:
+        return [*(each for each, small in zip(tensors, self._small, strict=True) if not small), joined]
+
+
+def _small(parameters: Sequence[Tensor]) -> list[bool]:
+    """Which to join. The first layer's weights come first, and stay as they are: they enter a product as one matrix."""
+    return [number > 0 and each[0].numel() <= SMALL for number, each in enumerate(parameters)]
+
+
+def _flat(tensors: Iterable[Tensor]) -> list[Tensor]:
+    return [each.detach().flatten(1) for each in tensors]
 
 
 def clipped(gradients: Sequence[Tensor], largest: Tensor) -> list[Tensor]:
