@@ -58,6 +58,11 @@ class Activation:
         return float(self.value(np.zeros(1))[0])
 
     @cached_property
+    def slope_at_zero(self) -> float:
+        """Autograd's phi'(0): at a kink, torch's choice."""
+        return float(self.slope(np.zeros(1))[0])
+
+    @cached_property
     def slopes_at_zero(self) -> tuple[float, float]:
         """phi'(0-) and phi'(0+): equal where phi has a derivative at 0."""
         slopes = self.slope(np.array([-1e-100, 1e-100]))

@@ -18,7 +18,7 @@ from scipy.optimize import elementwise
 
 from initbench.activations import Activation
 from initbench.theory import expectation
-from initbench.theory.response import hermite
+from initbench.theory.half_lines import hermite
 
 Real = NDArray[np.float64]
 

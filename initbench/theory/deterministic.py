@@ -9,34 +9,41 @@ projection's gradients) a sum over n grows by sqrt(n); between equal ones by n.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
+from numpy.polynomial.legendre import legvander
 from numpy.typing import NDArray
 
 from initbench.activations import Activation
 from initbench.core.records import InputMoments, Promise
 from initbench.theory.expectation import gauss_legendre
+from initbench.theory.half_lines import LATTICES
 from initbench.theory.rows import Columns, Table, blank, told
 from initbench.theory.scalar_maps import ScalarMap, passed
 
 Real = NDArray[np.float64]
 Pairing = tuple[Activation, Sequence[Promise]]
 
-_OCTAVES = np.arange(-60.0, 5.0)  # panels halve towards 0: a steep map has structure there at every scale
-_POINTS = 16
-"""Of a panel; those of a first rule are half as many."""
-_HALVINGS, _MANY = 8, 256
+_OCTAVES = np.arange(-60.0, 5.0)
+"""Panels end at powers of 2 around 0: a steep map has structure there at every scale."""
+_POINTS = 15
+"""Of a panel; every other one makes a rule, too."""
+_HALVINGS, _MANY = 9, 256
 """How often panels are halved, and how many are not."""
+_SOME, _NEARLY_ALL = 64, 0.88
+"""Of more panels than so many, the share that is given up: those of a map that is folded on every scale."""
 _TOGETHER = 2**18
 """Nodes of layers at which phi is taken at once, so that they stay in the processor's cache."""
 _MEAN, _SQUARE = 0, 1
 """Of the integrals over phi - centre."""
-_SETTLED = 1e-13
-"""Of an integral, what halving a panel may change where it is not halved again."""
+_WHOLE, _HALF = 0, 1
+"""The rules: all nodes, and half of them."""
+_SETTLED = 1e-8
+"""Of an integral, what half the nodes of a rule may change: its error is about the square of that."""
 _RESOLVED = 1e-6
-"""How far a rule may be from the one with half the panels: what oscillates faster is NaN, not a sample of it."""
+"""The same where no more nodes are taken: what oscillates faster is NaN, not a sample of it."""
 
 
 def predicted(several: Sequence[Pairing], inputs: InputMoments) -> Table:
@@ -55,8 +62,10 @@ def predicted(several: Sequence[Pairing], inputs: InputMoments) -> Table:
     kinds = list(dict.fromkeys(one.activation for one in maps))
     distinct = sorted(maps, key=lambda one: kinds.index(one.activation))  # those of one are followed by one call
     with np.errstate(all="ignore"):
-        for one, cuts in zip(distinct, _cuts(distinct), strict=True):
-            columns, notes = _settled(one, cuts)
+        known = {one: (columns, [""] * len(one.factors)) for one in distinct if (columns := _on_lattice(one))}
+        left = [one for one in distinct if one not in known]
+        known |= {one: _settled(one, cuts) for one, cuts in zip(left, _cuts(left), strict=True)}
+        for one, (columns, notes) in known.items():
             for name, values in told(columns, np.array(notes, object)).items():
                 found[name][maps[one]] = values
     return found
@@ -69,41 +78,51 @@ def unknown(several: Sequence[Pairing], _: InputMoments) -> Table:
     return found
 
 
-def _settled(one: ScalarMap, cuts: Real) -> tuple[Columns, list[str]]:
-    """The columns and a note for each layer, from panels halved until two rules agree.
+def _on_lattice(one: ScalarMap) -> Columns | None:
+    """The columns, if the map bends at 0 at most and is not too steep for a lattice of nodes."""
+    if not {*one.activation.kinks} <= {0.0}:
+        return None
+    off = np.inf
+    for lattice in LATTICES.values():
+        parts = _integrated(one, lattice.x[None], lattice.with_half.T[:, None])
+        about = _about(centre := _centre(parts), parts)
+        before, off = off, _off(about, whole := about[:, _WHOLE, :, 0]).max()
+        if off < _SETTLED:
+            return _columns(one, centre, whole)
+        if not off < before / 10:  # it should be about the square
+            break
+    return None
 
-    Only panels that halving still changes are halved again: a steep piece of the map is on few of them. A map that is
-    folded on every scale has more and more, and is given up.
+
+def _settled(one: ScalarMap, cuts: Real) -> tuple[Columns, list[str]]:
+    """The columns and a note for each layer, from panels halved until half of their nodes say the same.
+
+    Only those on which they don't are halved: a steep piece of the map is on few of them. A map that is folded on
+    every scale has more and more, nearly all of what is halved, and is given up.
     """
     panels = np.stack([cuts[:-1], cuts[1:]])
-    first = _parts(one, panels, _POINTS // 2)
-    centre = _centre(first)
-    about = partial(_about, centre)
-    rough, coarse = about(first), about(_parts(one, panels, _POINTS))
-    moving = _moving(rough, coarse, coarse.sum(axis=-1))
-    known, panels, coarse = coarse[..., ~moving].sum(axis=-1), panels[:, moving], coarse[..., moving]
+    parts = _parts(one, panels)
+    centre, known = _centre(parts), 0.0
     for _ in range(_HALVINGS):
-        middle = panels.mean(axis=0)
-        halves = np.stack([[panels[0], middle], [middle, panels[1]]])
-        fine = about(_parts(one, halves.reshape(2, -1), _POINTS)).reshape(*known.shape, *halves.shape[1:])
-        before, after = known + coarse.sum(axis=-1), known + fine.sum(axis=(-2, -1))
-        agreed, notes = _agreed(*(_columns(one, centre, of) for of in (before, after)))
-        if not any(notes):
+        about = _about(centre, parts)
+        total = known + about.sum(axis=-1)
+        off = (_off(about, total[:, _WHOLE]) > _SETTLED).any(axis=(0, 1))
+        count = np.count_nonzero(off)
+        if not count or count > _MANY or (count > _SOME and count > _NEARLY_ALL * panels.shape[1]):
             break
-        moving = _moving(coarse, fine.sum(axis=-2), after)
-        known += fine[..., ~moving].sum(axis=(-2, -1))
-        panels, coarse = (of[..., moving].reshape(*of.shape[:-2], -1) for of in (halves, fine))
-        if panels.shape[1] > _MANY:
-            break
-    return agreed, notes
+        known = known + about[..., ~off].sum(axis=-1)
+        (low, high), middle = panels[:, off], panels[:, off].mean(axis=0)
+        panels = np.concatenate([[low, middle], [middle, high]], axis=-1)
+        parts = _parts(one, panels)
+    return _agreed(*(_columns(one, centre, total[:, rule]) for rule in (_HALF, _WHOLE)))
 
 
-def _moving(coarse: Real, fine: Real, total: Real) -> NDArray[np.bool_]:
-    """The panels on which a finer rule changes any of the integrals."""
+def _off(about: Real, total: Real) -> Real:
+    """How far half of the nodes are from all, relative to integrals of `quantities layers`; `... panels`."""
     scale = np.abs(total)
-    scale[_MEAN] = np.sqrt(scale[_SQUARE])
-    moving: NDArray[np.bool_] = np.any(np.abs(fine - coarse) > _SETTLED * scale[..., None], axis=(0, 1))
-    return moving
+    scale[_MEAN] = np.sqrt(scale[_SQUARE])  # the mean of an odd function is 0
+    apart = np.abs(about[:, _WHOLE] - about[:, _HALF])
+    return np.where(apart == 0, 0.0, apart / scale[..., None])
 
 
 def _columns(one: ScalarMap, centre: Real, total: Real) -> Columns:
@@ -120,18 +139,18 @@ def _columns(one: ScalarMap, centre: Real, total: Real) -> Columns:
             "chi": at_z / above, "grad_a_second_moment": at_a, "grad_z_second_moment": at_z}  # fmt: skip
 
 
-def _parts(one: ScalarMap, panels: Real, points: int) -> Real:
+def _parts(one: ScalarMap, panels: Real) -> Real:
     """What each panel has of E[1], E[phi - first], E[(phi - first)²] and E[(dL/dz)²], and phi at its first node.
 
-    `quantities layers panels`.
+    `quantities rules layers panels`, the rules being all nodes and half of them.
     """
-    count = max(-(-panels.shape[1] * points * len(one.factors) // _TOGETHER), 1)
+    count = max(-(-panels.shape[1] * _POINTS * len(one.factors) // _TOGETHER), 1)
     parts = np.array_split(panels, count, axis=1)
-    return np.concatenate([_integrated(one, *_nodes(low, high, points)) for low, high in parts], axis=-1)
+    return np.concatenate([_integrated(one, *_nodes(low, high)) for low, high in parts], axis=-1)
 
 
 def _integrated(one: ScalarMap, x: Real, weight: Real) -> Real:
-    """`_parts` of some panels, from their nodes, `panels points`."""
+    """`_parts` of some panels, from their nodes, `panels nodes`, and weights, `rules panels nodes`."""
     z, value, which = one.followed(x.ravel())
     slope_squares = one.activation.slope(z)
     slope_squares *= slope_squares
@@ -139,22 +158,23 @@ def _integrated(one: ScalarMap, x: Real, weight: Real) -> Real:
     grad *= np.array(one.returned)[:, None]
     for after, before in pairwise(grad[::-1]):
         before *= after
-    value = value.reshape(-1, *x.shape)
+    value, grad = value.reshape(-1, *x.shape), grad.reshape(-1, *x.shape)
     first = value[..., 0].copy()
     value -= first[..., None]
-    mass, off, square = weight.sum(axis=-1), np.vecdot(value, weight), np.vecdot(value * weight, value)
-    at_z = np.vecdot(grad.reshape(-1, *x.shape), weight)
-    return np.stack([np.broadcast_to(mass, at_z.shape), off[which], square[which], at_z, first[which]])
+    weight = weight[:, None]
+    mass, off, square = weight.sum(axis=-1), np.vecdot(value, weight), np.vecdot(value**2, weight)
+    at_z = np.vecdot(grad, weight)
+    return np.stack(np.broadcast_arrays(mass, off[:, which], square[:, which], at_z, first[which]))
 
 
 def _centre(parts: Real) -> Real:
     """About E[phi(z)] of each layer, taken from the first node on, so that of a constant the variance is 0."""
-    mass, off, _, _, first = parts
+    mass, off, _, _, first = parts[:, _WHOLE]
     return first[:, 0] + (off + mass * (first - first[:, :1])).sum(axis=-1)
 
 
 def _about(centre: Real, parts: Real) -> Real:
-    """What each panel has of E[phi - centre], E[(phi - centre)²] and E[(dL/dz)²]."""
+    """What each panel has of E[phi - centre], E[(phi - centre)²] and E[(dL/dz)²], `quantities rules layers panels`."""
     mass, off, square, at_z, first = parts
     gap = first - centre[:, None]
     return np.stack([off + mass * gap, square + 2 * gap * off + mass * gap**2, at_z])
@@ -186,13 +206,22 @@ def _cuts(maps: Sequence[ScalarMap]) -> list[Real]:
     """For each network, panels on every scale around 0, cut also wherever a layer's z passes a kink."""
     edges = np.minimum(2.0**_OCTAVES, 12.0)
     cuts = np.concatenate([-edges[::-1], [0.0], edges])
-    network, kinks = passed(maps, _nodes(cuts[:-1], cuts[1:], _POINTS)[0].ravel())
+    network, kinks = passed(maps, _nodes(cuts[:-1], cuts[1:])[0].ravel())
     return [np.unique(np.concatenate([cuts, kinks[network == number]])) for number in range(len(maps))]
 
 
-def _nodes(low: Real, high: Real, points: int) -> tuple[Real, Real]:
-    """Nodes and weights for E[f(x)], x ~ N(0, 1), from the panels between `low` and `high`, `panels points`."""
-    abscissa, weight = gauss_legendre(points)
+def _nodes(low: Real, high: Real) -> tuple[Real, Real]:
+    """Nodes, `panels nodes`, and weights, `rules panels nodes`, for E[f(x)], x ~ N(0, 1), from panels."""
+    abscissa, weights = _rules()
     half = (high - low)[:, None] / 2
     x = (low[:, None] + half) + half * abscissa
-    return x, half * weight * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+    return x, half * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi) * weights[:, None]
+
+
+@cache
+def _rules() -> tuple[Real, Real]:
+    """Gauss-Legendre nodes on [-1, 1]; their weights, and those of every other one alone with 0 between."""
+    abscissa, weight = gauss_legendre(_POINTS)
+    half, chosen = np.zeros(_POINTS), abscissa[::2]
+    half[::2] = np.linalg.solve(legvander(chosen, len(chosen) - 1).T, 2 * np.eye(len(chosen))[0])  # E of polynomials
+    return abscissa, np.stack([weight, half])

@@ -53,6 +53,8 @@ Of E[z²] 1e-10 lies beyond 7.
 """
 LOUD = 100.0
 """The variance from which on an array's rows are `alike` others that need many panels."""
+FEW = 16
+"""Rows that are not told apart."""
 TOGETHER = 200
 """Entries whose nodes are held in memory at once."""
 CACHED = 8
@@ -85,6 +87,8 @@ def gaussian_nodes(variance: Real, kinks: Kinks = (), mean: Real | float = 0.0, 
 def alike(variance: Real) -> list[Entries]:
     """The rows of an array in parts: those that need few panels apart from those that need many, some at once."""
     loud = variance.max(axis=tuple(range(1, variance.ndim))) > LOUD
+    if len(loud) < FEW:
+        loud[:] = False
     most = max(TOGETHER // max(variance[:1].size, 1), 1)
     groups = [rows for rows in (np.flatnonzero(~loud), np.flatnonzero(loud)) if len(rows)]
     return [part for rows in groups for part in np.array_split(rows, -(-len(rows) // most))]

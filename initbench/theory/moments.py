@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from initbench.activations import Activation
 from initbench.activations.closed_forms import ClosedForm, PiecewiseLinear
 from initbench.theory import expectation
-from initbench.theory.response import projections
+from initbench.theory.expectation import Rule
+from initbench.theory.half_lines import LATTICES, Lattice, Nodes, Rows, averages, laid
 from initbench.theory.several import STRAIGHT, Several
 
 Real = NDArray[np.float64]
@@ -22,9 +24,24 @@ SMALL = 1e-10
 """Below this q, phi(z) - E[phi] loses its digits when phi(0) is not 0, and the first-order variance is exact to q."""
 DOUBT = 1e-9
 """What the remainder of Mehler's series of a kernel may be, of E[phi²]."""
-SERIES = {orders: expectation.Rule(points, (1.0, 2.0, 3.0, 4.0, 5.5, 7.5), growth=4.0)
-          for orders, points in ((32, 10), (128, 16))}  # fmt: skip
-"""By the orders of that series, of which more are taken where fewer leave a doubt: high ones turn often."""
+HALVED = 1e-5
+"""What halving the rule of that series may change in E[phi²]: errors are below 1e-9."""
+SETTLED = 1e-7
+"""What halving a rule may change in E[phi²] and E[phi'²], relative: errors are below 1e-12."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Mehler's up to some order: high ones turn often, and are taken where fewer leave a doubt."""
+
+    orders: int
+    lattice: Lattice
+    panels: Rule | None = None
+    """For what bends elsewhere than at 0."""
+
+
+SERIES = (Series(32, LATTICES[84], Rule(12, (1.0, 2.0, 3.0, 4.0, 5.5, 7.5, 10.0), growth=4.0)),
+          Series(128, LATTICES[168]), Series(512, LATTICES[336]))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,7 +77,7 @@ class GaussianMoments:
     def slope_second_moment(self, q: Real) -> Real:
         """E[phi'(z)²]; at q = 0 the square of autograd's derivative there."""
         if (form := self.form) is not None:
-            return np.where(q == 0, self.activation.slope(np.zeros_like(q)) ** 2, form.slope_second_moment(q))
+            return np.where(q == 0, self.activation.slope_at_zero**2, form.slope_second_moment(q))
         return expectation.expectation(lambda z: self.activation.slope(z) ** 2, q, self.activation.kinks)
 
     def second_moments(self, q: Real) -> tuple[Real, Real]:
@@ -87,18 +104,22 @@ class GaussianMoments:
 
 def integrated(activations: Several, q: Real) -> tuple[Real, Real, Real]:
     """E[phi(z)], Var[phi(z)] and E[phi'(z)²] by quadrature at q, `rows ...`, each row with its own activation."""
-    mean, variance, slopes = np.empty((3, *q.shape))
-    for rows in expectation.alike(q):
-        z, w = expectation.gaussian_nodes(q[rows], (own := activations.at(rows)).kinks)
-        value, slope = own.both(z)
-        mean[rows], variance[rows] = _mean_and_variance(own, q[rows], value, w)
-        slopes[rows] = np.vecdot(slope**2, w)
+
+    def of(rows: Rows, nodes: Nodes) -> tuple[list[Real], Real]:
+        own = activations.at(rows)
+        value, slope = own.both(nodes.z)
+        mean, variance = _mean_and_variance(own, q[rows], value, nodes.weight)
+        slope_square = slope**2
+        changes = nodes.change(value**2, slope_square)
+        return [mean, variance, np.vecdot(slope_square, nodes.weight)], changes.reshape(len(rows), -1).max(axis=-1)
+
+    mean, variance, slopes = averages(of, q, activations.kinks, SETTLED, expectation.FINE)
     return mean, variance, slopes
 
 
 def _mean_and_variance(phi: Activation | Several, q: Real, value: Real, w: Real) -> tuple[Real, Real]:
-    mean = (value * w).sum(axis=-1)
-    integrated = ((value - mean[..., None]) ** 2 * w).sum(axis=-1)
+    mean = np.vecdot(value, w)
+    integrated = np.vecdot((value - mean[..., None]) ** 2, w)
     if not (q < SMALL).any():
         return mean, integrated
     at_zero = _by_row(phi, linearized)
@@ -112,41 +133,71 @@ def kernels(activations: Several, q: Real, c: Real) -> Real:
     By the formula of two rays where phi is no more than that, by Mehler's series, or by two-dimensional quadrature.
     """
     rays = activations.straight & (q >= STRAIGHT)
-    found = np.empty_like(q)
+    found = np.where(np.isnan(q), np.nan, np.array([kind.at_zero**2 for kind in activations.kinds])[activations.which])
     found[rays] = _by_row(activations.at(rays), _far).kernel(q[rays, None], c[rays, None])[:, 0]
     unsure = ~rays & (q > 0)
-    for orders in SERIES:
-        left = np.flatnonzero(unsure)
-        for rows in (left[some] for some in expectation.alike(q[left])):
-            found[rows], doubt = _series(activations.at(rows), q[rows], c[rows], orders)
+    for series in SERIES:
+        if not len(left := np.flatnonzero(unsure)):
+            break
+        for some, nodes in laid(q[left], activations.kinks[left], series.lattice, series.panels):
+            rows = left[some]
+            found[rows], doubt = _series(activations.at(rows), nodes, q[rows], c[rows], series.orders)
             unsure[rows] = ~(doubt < DOUBT)
-    left = np.flatnonzero(unsure | ~(q > 0))
-    if len(left):
+    if len(left := np.flatnonzero(unsure)):
         own = activations.at(left)
         apart = expectation.kernels(lambda z, row: own.at(row).value(z), q[left], np.clip(c[left], -1, 1), own.kinks)
         found[left] = apart
     return found
 
 
-def _series(activations: Several, q: Real, c: Real, orders: int) -> tuple[Real, Real]:
-    """The kernel by Mehler's formula, sum over k of c^k E[phi he_k]², and a bound of its remainder over E[phi²].
+def _series(activations: Several, nodes: Nodes, q: Real, c: Real, orders: int) -> tuple[Real, Real]:
+    """The kernel by Mehler's formula, and a bound of its remainder over E[phi²]; for phi - r where that is less."""
+    phi = activations.value(nodes.z)
+    size, terms = np.vecdot(phi**2, nodes.weight), nodes.projections((phi * nodes.weight)[:, None], orders)[:, 0]
+    found, rest = _mehler(terms, size, c)
+    doubt = np.where(nodes.change(phi**2) < HALVED, rest / size, np.inf)
+    unsure = np.flatnonzero((doubt >= DOUBT) & (doubt < np.inf))
+    if len(unsure):
+        own, nodes, q, c = activations.at(unsure), nodes.at(unsure), q[unsure], c[unsure]
+        found[unsure], rest = _around_rays(own, nodes, q, c, phi[unsure], terms[unsure])
+        doubt[unsure] = rest / size[unsure]
+    return found, doubt
 
-    Far from 0 phi is two straight pieces r, whose kernel is known: of phi = r + h the series may be left with
-    2 E[r h'] + E[h h'] alone, which is little where q is large.
+
+def _around_rays(activations: Several, nodes: Nodes, q: Real, c: Real, phi: Real, terms: Real) -> tuple[Real, Real]:
+    """The same of phi = r + h, with two straight pieces r that phi is nearly where q is small or large.
+
+    The kernel of r is known, E[r(u) h(v)] = E[h(v) E[r(u) | v]] an average over v alone: only that of h is a series.
     """
-    z, w = expectation.gaussian_nodes(q, activations.kinks, rule=SERIES[orders])
-    phi, far = activations.value(z), _by_row(activations, _far)
-    r = far.left * np.minimum(z, 0) + far.right * np.maximum(z, 0)
-    functions = np.stack([phi, r, phi - r], axis=-2)
-    weighted = functions * w[..., None, :]
-    squares = projections(weighted, z / np.sqrt(q)[..., None], orders) ** 2
-    norm = (weighted * functions).sum(axis=-1)
-    rest = np.abs(c)[..., None] ** (orders + 1) * np.maximum(norm - squares.sum(axis=-1), 0.0)
-    series = (squares * c[..., None, None] ** np.arange(orders + 1)).sum(axis=-1)
-    smooth, straight, local = np.moveaxis(rest / norm[..., :1], -1, 0)
-    apart = 2 * np.sqrt(straight * local) + local
-    with_far = series[..., 0] - series[..., 1] + far.kernel(q[..., None], c[..., None])[..., 0]
-    return np.where(apart < smooth, with_far, series[..., 0]), np.minimum(apart, smooth)
+    rays = _rays(activations, q)
+    h = phi - _smoothed(rays, nodes.z, np.zeros_like(q))
+    below, above = _half_line(terms.shape[-1] - 1)
+    terms = terms - np.sqrt(q)[:, None] * (rays.left * below + rays.right * above)
+    kernel, rest = _mehler(terms, np.vecdot(h**2, nodes.weight), c)
+    given = _smoothed(rays, c[:, None] * nodes.z, np.sqrt(q * (1 - c) * (1 + c)))
+    return kernel + 2 * np.vecdot(h * given, nodes.weight) + rays.kernel(q[:, None], c[:, None])[:, 0], rest
+
+
+def _mehler(terms: Real, size: Real, c: Real) -> tuple[Real, Real]:
+    """Sum over k of c^k E[f he_k]² from these `terms`, and a bound of what is left of it; E[f²] is `size`."""
+    squares, powers = terms**2, c[:, None] ** np.arange(terms.shape[-1] + 1)
+    return np.vecdot(squares, powers[:, :-1]), np.abs(powers[:, -1]) * np.maximum(size - squares.sum(axis=-1), 0.0)
+
+
+def _smoothed(rays: PiecewiseLinear, mean: Real, deviation: Real) -> Real:
+    """E[r(u)] for u ~ N(mean, deviation²), `rows nodes` and `rows`."""
+    width = np.maximum(deviation, 1e-100)[:, None]
+    x = np.clip(mean / width, -40, 40)  # beyond, all of u is on one side
+    above = mean * ndtr(x) + width * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+    return rays.right * above + rays.left * (mean - above)
+
+
+@cache
+def _half_line(orders: int) -> tuple[Real, Real]:
+    """E[min(x, 0) he_k] and E[max(x, 0) he_k] for k from 0 to `orders`, x ~ N(0, 1)."""
+    lattice = LATTICES[672]
+    below, above = (side(lattice.x, 0) * lattice.weight @ lattice.hermite(orders) for side in (np.minimum, np.maximum))
+    return below, above
 
 
 @lru_cache
@@ -161,6 +212,12 @@ def _far(activation: Activation) -> PiecewiseLinear:
     """The straight pieces that phi is far from 0."""
     left, right = activation.slope(np.array([-expectation.FAR, expectation.FAR]))
     return PiecewiseLinear(float(left), float(right))
+
+
+def _rays(activations: Several, q: Real) -> PiecewiseLinear:
+    """The two straight pieces that each row's phi is on the scale of sqrt(q), or nearly so; those of columns."""
+    near, far = (_by_row(activations, form) for form in (linearized, _far))
+    return PiecewiseLinear(*np.where(q[:, None] < 1, (near.left, near.right), (far.left, far.right)))
 
 
 def _by_row(phi: Activation | Several, form: Callable[[Activation], PiecewiseLinear]) -> PiecewiseLinear:

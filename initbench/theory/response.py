@@ -11,16 +11,15 @@ normalized Hermite polynomials he_k = He_k / sqrt(k!).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
 from initbench.activations import Activation
-from initbench.theory.expectation import Rule, alike, gaussian_nodes
+from initbench.theory.expectation import Rule
+from initbench.theory.half_lines import Nodes, averages
 from initbench.theory.kept import Kept
 from initbench.theory.several import Several
 
@@ -28,8 +27,10 @@ Real = NDArray[np.float64]
 
 ORDERS = 24
 """Of Hermite polynomials; what is left of the variance is taken to come with the next power of c."""
+SETTLED = 1e-5
+"""What halving a rule may change: relative errors are below 1e-9. These are the terms of first order in 1/n."""
 RULE = Rule(points=10, deviations=(1.0, 2.0, 3.5, 5.5, 8.5), growth=3.0)
-"""Relative error below 1e-9: these are the terms of first order in 1/n."""
+"""Of panels, as good."""
 
 VALUE, SQUARE, CUBE, CENTRED, SLOPE, SLOPE_SQUARE = range(6)
 """The functions of z that `Local` averages: phi, phi², phi³, (phi - E[phi])², phi', phi'²."""
@@ -86,8 +87,7 @@ class Local:
     """An activation under z ~ N(0, q), for each entry of an array of q; NaN where q is not a number."""
 
     def __init__(self, phi: Activation | Averages, q: Real) -> None:
-        averages = phi(q) if isinstance(phi, Averages) else _averages(phi, q)
-        self.mean, self._series, self._products, pull = averages
+        self.mean, self._series, self._products, pull = phi(q) if isinstance(phi, Averages) else _of_one(phi, q)
         """E[f], `... functions`."""
         self.passed, self.returned = self.response(SQUARE), self.response(SLOPE_SQUARE)
         """Of E[phi²] and E[phi'²]."""
@@ -147,44 +147,35 @@ class Averages:
 
 
 def _distinct(activations: Several, q: Real) -> list[Real]:
-    """`_averages`, made once for rows that are equal; those of q = 1 where q is not a number."""
+    """E[f], E[f he_k], Cov(f, g) and E[xφ'φ] of the functions f, g of `Local`, `rows ...`.
+
+    Once for rows that are equal; those of q = 1 where q is not a number.
+    """
     rows = [activations.which, np.where(np.isfinite(q), q, 1.0)]
     (_, level), first, which = np.unique(rows, axis=1, return_index=True, return_inverse=True)
-    own, groups = activations.at(first), alike(level)
-    parts = zip(*(_averages(own.at(some), level[some]) for some in groups), strict=True)
-    place = np.argsort(np.concatenate(groups))[which.ravel()]
-    return [np.concatenate(part)[place] for part in parts]
+    own = activations.at(first)
+    found = averages(lambda some, nodes: _averages(own.at(some), nodes), level, own.kinks, SETTLED, RULE)
+    return [each[which.ravel()] for each in found]
 
 
-def _averages(activation: Activation | Several, q: Real) -> tuple[Real, Real, Real, Real]:
-    """E[f], E[f he_k], Cov(f, g) and E[xφ'φ] of the functions f, g of `Local`."""
-    known = np.isfinite(q)
-    z, weight = gaussian_nodes(np.where(known, q, 1.0), activation.kinks, rule=RULE)
-    x, (phi, slope) = z / np.sqrt(np.where(known, q, 1.0))[..., None], activation.both(z)
-    square, centred = phi**2, phi - (phi * weight).sum(axis=-1, keepdims=True)
-    functions = np.stack([phi, square, square * phi, centred**2, slope, slope**2], axis=-2)
-    functions[~known] = np.nan
+def _averages(activations: Several, nodes: Nodes) -> tuple[list[Real], Real]:
+    weight, (phi, slope) = nodes.weight, activations.both(nodes.z)
+    square, slope_square = phi**2, slope**2
+    centred = phi - np.vecdot(phi, weight)[..., None]
+    functions = np.stack([phi, square, square * phi, centred**2, slope, slope_square], axis=-2)
     mean = (functions @ weight[..., None])[..., 0]
     functions -= mean[..., None]
     weighted = functions * weight[..., None, :]
-    series, products = projections(weighted, x, ORDERS), weighted @ functions.swapaxes(-1, -2)
-    return mean, series, products, (x * slope * phi * weight).sum(axis=-1)
+    series, products = nodes.projections(weighted, ORDERS), weighted @ functions.swapaxes(-1, -2)
+    pull = np.vecdot(slope * phi, nodes.x * weight)
+    return [mean, series, products, pull], nodes.change(square, slope_square)
 
 
-def hermite(x: Real) -> Iterator[Real]:
-    """The normalized probabilists' Hermite polynomials he_0, he_1, ... at x, one after another."""
-    before, now = np.zeros_like(x), np.ones_like(x)
-    for k in count():
-        yield now
-        before, now = now, (x * now - np.sqrt(k) * before) / np.sqrt(k + 1)
-
-
-def projections(weighted: Real, x: Real, orders: int) -> Real:
-    """E[f he_k] for k from 0 to `orders`, `... functions k`, of functions at x times weights, `... functions x`."""
-    found, term = np.empty((orders + 1, *x.shape)), np.empty_like(x)
-    found[0], found[1] = 1, x
-    for k, (before, now, after) in enumerate(zip(found, found[1:], found[2:], strict=False), start=1):
-        np.multiply(x, now, out=after)
-        np.multiply(before, k, out=term)
-        after -= term
-    return weighted @ np.moveaxis(found, 0, -1) / np.sqrt(np.cumprod([1.0, *range(1, orders + 1)]))
+def _of_one(activation: Activation, q: Real) -> list[Real]:
+    """What `Averages` says of one activation, for any shape of q."""
+    found = Averages(Several.of([activation] * q.size))(q.ravel())
+    lost = ~np.isfinite(q)
+    found = [each.reshape(q.shape + each.shape[1:]) for each in found]
+    for each in found:
+        each[lost] = np.nan
+    return found
