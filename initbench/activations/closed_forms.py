@@ -83,7 +83,8 @@ class ErrorFunction:
         return 4 / np.pi / np.sqrt(1 + 4 * q)
 
     def kernel(self, q: Real, c: Real) -> Real:
-        return 2 / np.pi * np.arcsin(2 * q * c / (1 + 2 * q))
+        # arcsin(2qc / (1 + 2q)), without losing digits where that is near 1
+        return 2 / np.pi * np.arctan2(2 * q * c, np.sqrt((1 + 2 * q * (1 - c)) * (1 + 2 * q * (1 + c))))
 
 
 @dataclass(frozen=True)

@@ -30,14 +30,19 @@ _OCTAVES = np.arange(-60.0, 5.0)
 """Panels end at powers of 2 around 0: a steep map has structure there at every scale."""
 _POINTS = 15
 """Of a panel; every other one makes a rule, too."""
-_HALVINGS, _MANY = 9, 256
-"""How often panels are halved, and how many are not."""
-_SOME, _NEARLY_ALL = 64, 0.88
-"""Of more panels than so many, the share that is given up: those of a map that is folded on every scale."""
+_ROUNDS, _FEW, _MANY = 9, 8, 256
+"""How often panels are cut: few of them into quarters, others into halves, and so many not at all."""
+_GRADED = np.array([0.0, *4.0 ** np.arange(-32, 0), *(1 - 4.0 ** np.arange(-1, -33, -1)), 1.0])
+"""Where a single one is cut: it is most likely steep at an end, on ever smaller scales."""
+_FIRST, _SOME, _NEARLY_ALL = 3, 64, 0.88
+"""After these rounds, of more panels than so many, the share that is given up: a map that is folded on every scale."""
 _TOGETHER = 2**18
 """Nodes of layers at which phi is taken at once, so that they stay in the processor's cache."""
-_MEAN, _SQUARE = 0, 1
-"""Of the integrals over phi - centre."""
+_MEAN, _SQUARE, _GRADIENT, _FOURTH = range(4)
+"""Of the integrals: E[phi - centre], E[(phi - centre)²], E[(dL/dz)²] and E[(dL/dz)⁴]."""
+_RARE = 1e6
+"""Of the last, over the square of that before: from here on no batch has the inputs that hold nearly all of it."""
+_UNRESOLVED, _SELDOM = "too steep or too often folded to integrate", "decided by inputs rarer than one in a million"
 _WHOLE, _HALF = 0, 1
 """The rules: all nodes, and half of them."""
 _SETTLED = 1e-8
@@ -62,7 +67,7 @@ def predicted(several: Sequence[Pairing], inputs: InputMoments) -> Table:
     kinds = list(dict.fromkeys(one.activation for one in maps))
     distinct = sorted(maps, key=lambda one: kinds.index(one.activation))  # those of one are followed by one call
     with np.errstate(all="ignore"):
-        known = {one: (columns, [""] * len(one.factors)) for one in distinct if (columns := _on_lattice(one))}
+        known = {one: said for one in distinct if (said := _on_lattice(one))}
         left = [one for one in distinct if one not in known]
         known |= {one: _settled(one, cuts) for one, cuts in zip(left, _cuts(left), strict=True)}
         for one, (columns, notes) in known.items():
@@ -78,17 +83,17 @@ def unknown(several: Sequence[Pairing], _: InputMoments) -> Table:
     return found
 
 
-def _on_lattice(one: ScalarMap) -> Columns | None:
-    """The columns, if the map bends at 0 at most and is not too steep for a lattice of nodes."""
+def _on_lattice(one: ScalarMap) -> tuple[Columns, list[str]] | None:
+    """The columns and a note for each layer, if the map bends at 0 at most and is not too steep for a lattice."""
     if not {*one.activation.kinks} <= {0.0}:
         return None
     off = np.inf
     for lattice in LATTICES.values():
         parts = _integrated(one, lattice.x[None], lattice.with_half.T[:, None])
         about = _about(centre := _centre(parts), parts)
-        before, off = off, _off(about, whole := about[:, _WHOLE, :, 0]).max()
+        before, off = off, _off(about, about[:, _WHOLE, :, 0]).max()
         if off < _SETTLED:
-            return _columns(one, centre, whole)
+            return _agreed(one, centre, about[..., 0])
         if not off < before / 10:  # it should be about the square
             break
     return None
@@ -103,31 +108,33 @@ def _settled(one: ScalarMap, cuts: Real) -> tuple[Columns, list[str]]:
     panels = np.stack([cuts[:-1], cuts[1:]])
     parts = _parts(one, panels)
     centre, known = _centre(parts), 0.0
-    for _ in range(_HALVINGS):
+    for number in range(_ROUNDS):
         about = _about(centre, parts)
         total = known + about.sum(axis=-1)
         off = (_off(about, total[:, _WHOLE]) > _SETTLED).any(axis=(0, 1))
         count = np.count_nonzero(off)
-        if not count or count > _MANY or (count > _SOME and count > _NEARLY_ALL * panels.shape[1]):
+        folded = number >= _FIRST and count > _SOME and count > _NEARLY_ALL * panels.shape[1]
+        if not count or count > _MANY or folded:
             break
         known = known + about[..., ~off].sum(axis=-1)
-        (low, high), middle = panels[:, off], panels[:, off].mean(axis=0)
-        panels = np.concatenate([[low, middle], [middle, high]], axis=-1)
+        low, high = panels[:, off]
+        pieces = _GRADED if count == 1 else np.linspace(0, 1, 5 if count <= _FEW else 3)
+        cuts = low + (high - low) * pieces[:, None]
+        panels = np.stack([cuts[:-1].ravel(), cuts[1:].ravel()])
         parts = _parts(one, panels)
-    return _agreed(*(_columns(one, centre, total[:, rule]) for rule in (_HALF, _WHOLE)))
+    return _agreed(one, centre, total)
 
 
 def _off(about: Real, total: Real) -> Real:
     """How far half of the nodes are from all, relative to integrals of `quantities layers`; `... panels`."""
-    scale = np.abs(total)
+    scale, apart = np.abs(total[:_FOURTH]), np.abs(about[:_FOURTH, _WHOLE] - about[:_FOURTH, _HALF])
     scale[_MEAN] = np.sqrt(scale[_SQUARE])  # the mean of an odd function is 0
-    apart = np.abs(about[:, _WHOLE] - about[:, _HALF])
     return np.where(apart == 0, 0.0, apart / scale[..., None])
 
 
 def _columns(one: ScalarMap, centre: Real, total: Real) -> Columns:
     """From the integrals over all panels."""
-    off, square, at_z = total
+    off, square, at_z, _ = total
     mean, variance = centre + off, np.maximum(square - off**2, 0.0)
     second = variance + mean**2
     z_second = np.array(one.factors) ** 2 * np.append(one.deviation**2, second[:-1])
@@ -140,7 +147,7 @@ def _columns(one: ScalarMap, centre: Real, total: Real) -> Columns:
 
 
 def _parts(one: ScalarMap, panels: Real) -> Real:
-    """What each panel has of E[1], E[phi - first], E[(phi - first)²] and E[(dL/dz)²], and phi at its first node.
+    """What each panel has of E[1], of phi - first, of dL/dz, and phi at its first node.
 
     `quantities rules layers panels`, the rules being all nodes and half of them.
     """
@@ -163,30 +170,45 @@ def _integrated(one: ScalarMap, x: Real, weight: Real) -> Real:
     value -= first[..., None]
     weight = weight[:, None]
     mass, off, square = weight.sum(axis=-1), np.vecdot(value, weight), np.vecdot(value**2, weight)
-    at_z = np.vecdot(grad, weight)
-    return np.stack(np.broadcast_arrays(mass, off[:, which], square[:, which], at_z, first[which]))
+    at_z, fourth = np.vecdot(grad, weight), np.vecdot(grad**2, weight)
+    return np.stack(np.broadcast_arrays(mass, off[:, which], square[:, which], at_z, fourth, first[which]))
 
 
 def _centre(parts: Real) -> Real:
     """About E[phi(z)] of each layer, taken from the first node on, so that of a constant the variance is 0."""
-    mass, off, _, _, first = parts[:, _WHOLE]
+    mass, off, *_, first = parts[:, _WHOLE]
     return first[:, 0] + (off + mass * (first - first[:, :1])).sum(axis=-1)
 
 
 def _about(centre: Real, parts: Real) -> Real:
-    """What each panel has of E[phi - centre], E[(phi - centre)²] and E[(dL/dz)²], `quantities rules layers panels`."""
-    mass, off, square, at_z, first = parts
+    """What each panel has of the integrals over phi - centre and dL/dz, `quantities rules layers panels`."""
+    mass, off, square, at_z, fourth, first = parts
     gap = first - centre[:, None]
-    return np.stack([off + mass * gap, square + 2 * gap * off + mass * gap**2, at_z])
+    return np.stack([off + mass * gap, square + 2 * gap * off + mass * gap**2, at_z, fourth])
 
 
-def _agreed(coarse: Columns, fine: Columns) -> tuple[Columns, list[str]]:
-    """The columns on which both rules agree, and for each layer a note on those that neither resolves."""
+def _agreed(one: ScalarMap, centre: Real, total: Real) -> tuple[Columns, list[str]]:
+    """The columns on which both rules agree, from `quantities rules layers`; a note on the others for each layer."""
+    fine, coarse = (_columns(one, centre, total[:, rule]) for rule in (_WHOLE, _HALF))
     scale = {**fine, "a_mean": np.sqrt(fine["a_second_moment"])}  # the mean of an odd function is 0
-    lost = {name: np.abs(fine[name] - coarse[name]) > _RESOLVED * np.abs(scale[name]) for name in fine}
-    names = [[name for name in fine if lost[name][layer]] for layer in range(len(fine["a_mean"]))]
-    notes = [f"too steep or too often folded to integrate: {', '.join(of)}" if of else "" for of in names]
-    return {name: np.where(lost[name], np.nan, fine[name]) for name in fine}, notes
+    unresolved = {name: np.abs(fine[name] - coarse[name]) > _RESOLVED * np.abs(scale[name]) for name in fine}
+    at_z = total[_GRADIENT:, _WHOLE]
+    rare = at_z[1] > _RARE * at_z[0] ** 2
+    above = np.append(rare[1:], False)
+    seldom = {"chi": rare | above, "grad_a_second_moment": above, "grad_z_second_moment": rare}
+    seldom = {name: of & ~unresolved[name] for name, of in seldom.items()}
+    notes = [
+        "; ".join(
+            f"{why}: {', '.join(names)}"
+            for why, lost in ((_UNRESOLVED, unresolved), (_SELDOM, seldom))
+            if (names := [name for name, of in lost.items() if of[layer]])
+        )
+        for layer in range(len(rare))
+    ]
+    for lost in (unresolved, seldom):
+        for name, of in lost.items():
+            fine[name] = np.where(of, np.nan, fine[name])
+    return fine, notes
 
 
 def _why_not(promises: Sequence[Promise], inputs: InputMoments) -> str:

@@ -25,7 +25,7 @@ Rows = NDArray[np.intp]
 
 START, END = -3.75, 2.6
 """Of t: |x| from 1e-20 to 12.5."""
-LOUDEST = 1e30
+LOUDEST = 1e9
 """The largest variance that they are for: beyond, too few of them are on the scale of z = 1."""
 REACH = float(np.exp(END - np.exp(-END)))
 """The largest |x|."""
@@ -125,8 +125,10 @@ def averages(
         for some, nodes in laid(q[left], kinks[left], lattice, rule):
             found, change = of(left[some], nodes)
             done = (change < settled) | (lattice is last)
-            parts.append((left[some[done]], [each[done] for each in found]))
-            unsettled.append(left[some[~done]])
+            if not done.all():
+                unsettled.append(left[some[~done]])
+                some, found = some[done], [each[done] for each in found]
+            parts.append((left[some], found))
         left = np.concatenate(unsettled)
         if not len(left):
             break
@@ -165,4 +167,7 @@ def hermite(x: Real) -> Iterator[Real]:
     before, now = np.zeros_like(x), np.ones_like(x)
     for k in count():
         yield now
-        before, now = now, (x * now - np.sqrt(k) * before) / np.sqrt(k + 1)
+        after = x * now
+        after -= np.sqrt(k) * before
+        after /= np.sqrt(k + 1)
+        before, now = now, after

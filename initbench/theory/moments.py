@@ -26,7 +26,7 @@ DOUBT = 1e-9
 """What the remainder of Mehler's series of a kernel may be, of E[phi²]."""
 HALVED = 1e-5
 """What halving the rule of that series may change in E[phi²]: errors are below 1e-9."""
-SETTLED = 1e-7
+SETTLED = 1e-9
 """What halving a rule may change in E[phi²] and E[phi'²], relative: errors are below 1e-12."""
 
 
@@ -122,7 +122,7 @@ def _mean_and_variance(phi: Activation | Several, q: Real, value: Real, w: Real)
     integrated = np.vecdot((value - mean[..., None]) ** 2, w)
     if not (q < SMALL).any():
         return mean, integrated
-    at_zero = _by_row(phi, linearized)
+    at_zero = _by_row(phi, _near)
     first_order = (q < SMALL) & (at_zero.offset != 0) & ~_kinks_near_zero(phi)
     return mean, np.where(first_order, at_zero.variance(q), integrated)
 
@@ -133,7 +133,7 @@ def kernels(activations: Several, q: Real, c: Real) -> Real:
     By the formula of two rays where phi is no more than that, by Mehler's series, or by two-dimensional quadrature.
     """
     rays = activations.straight & (q >= STRAIGHT)
-    found = np.where(np.isnan(q), np.nan, np.array([kind.at_zero**2 for kind in activations.kinds])[activations.which])
+    found = np.where(np.isnan(q), np.nan, activations.kinds.told(_at_zero)[activations.which] ** 2)
     found[rays] = _by_row(activations.at(rays), _far).kernel(q[rays, None], c[rays, None])[:, 0]
     unsure = ~rays & (q > 0)
     for series in SERIES:
@@ -207,26 +207,39 @@ def linearized(activation: Activation) -> PiecewiseLinear:
     return PiecewiseLinear(left, right, activation.at_zero)
 
 
+Pieces = tuple[float, float, float]
+"""Slopes below and above 0, and an offset: those of a `PiecewiseLinear`."""
+
+
+def _at_zero(activation: Activation) -> float:
+    return activation.at_zero
+
+
+def _near(activation: Activation) -> Pieces:
+    """`linearized`."""
+    at_zero = linearized(activation)
+    return at_zero.left, at_zero.right, at_zero.offset
+
+
 @lru_cache
-def _far(activation: Activation) -> PiecewiseLinear:
+def _far(activation: Activation) -> Pieces:
     """The straight pieces that phi is far from 0."""
     left, right = activation.slope(np.array([-expectation.FAR, expectation.FAR]))
-    return PiecewiseLinear(float(left), float(right))
+    return float(left), float(right), 0.0
 
 
 def _rays(activations: Several, q: Real) -> PiecewiseLinear:
     """The two straight pieces that each row's phi is on the scale of sqrt(q), or nearly so; those of columns."""
-    near, far = (_by_row(activations, form) for form in (linearized, _far))
+    near, far = (_by_row(activations, pieces) for pieces in (_near, _far))
     return PiecewiseLinear(*np.where(q[:, None] < 1, (near.left, near.right), (far.left, far.right)))
 
 
-def _by_row(phi: Activation | Several, form: Callable[[Activation], PiecewiseLinear]) -> PiecewiseLinear:
-    """The form of an activation; of several, one of columns."""
+def _by_row(phi: Activation | Several, pieces: Callable[[Activation], Pieces]) -> PiecewiseLinear:
+    """Those of an activation; of several, columns."""
     if isinstance(phi, Activation):
-        return form(phi)
-    forms = [form(kind) for kind in phi.kinds]
-    pieces: Any = np.array([[of.left, of.right, of.offset] for of in forms])[phi.which].T[..., None]
-    return PiecewiseLinear(*pieces)
+        return PiecewiseLinear(*pieces(phi))
+    columns: Any = phi.kinds.told(pieces)[phi.which].T[..., None]
+    return PiecewiseLinear(*columns)
 
 
 def _kinks_near_zero(phi: Activation | Several) -> Any:

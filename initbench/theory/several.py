@@ -6,10 +6,11 @@ through their layers together, whatever their activations.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,11 +28,33 @@ STRAIGHT, BENT = 1e26, 1e-10
 """The variance from which on what phi is nearer to 0 than `FAR` does not count; how far from a ray it may be there."""
 
 
+class Kinds(tuple[Activation, ...]):
+    """Some activations, and what is asked of each of them again and again."""
+
+    def told(self, of: Callable[[Activation], Any]) -> NDArray[Any]:
+        """What `of` says of each, found once."""
+        if of not in self._told:
+            self._told[of] = np.array([of(kind) for kind in self])
+        return self._told[of]
+
+    @cached_property
+    def _told(self) -> dict[Callable[[Activation], Any], NDArray[Any]]:
+        return {}
+
+    @cached_property
+    def kinks(self) -> Real:
+        """`kinds kinks`; infinite ones, which cut nothing, where one has fewer than another."""
+        found = np.full((len(self), max(len(kind.kinks) for kind in self)), np.inf)
+        for row, kind in zip(found, self, strict=True):
+            row[: len(kind.kinks)] = kind.kinks
+        return found
+
+
 @dataclass(frozen=True, eq=False)
 class Several:
     """An activation for each row of an array; rows of one stand together, so that each is called once."""
 
-    kinds: tuple[Activation, ...]
+    kinds: Kinds
     which: Rows
     """Of `kinds`, that of each row."""
 
@@ -39,19 +62,16 @@ class Several:
     def of(cls, each: Sequence[Activation]) -> Several:
         """One activation a row."""
         kinds = {activation: number for number, activation in enumerate(dict.fromkeys(each))}
-        return cls(tuple(kinds), np.array([kinds[activation] for activation in each], np.intp))
+        return cls(Kinds(kinds), np.array([kinds[activation] for activation in each], np.intp))
 
     def at(self, rows: Rows | slice | NDArray[np.bool_]) -> Several:
         """Those of some rows."""
         return Several(self.kinds, self.which[rows])
 
-    @cached_property
+    @property
     def kinks(self) -> Real:
         """`rows kinks`; infinite ones, which cut nothing, where a row has fewer than another."""
-        found = np.full((len(self.kinds), max(len(kind.kinks) for kind in self.kinds)), np.inf)
-        for row, kind in zip(found, self.kinds, strict=True):
-            row[: len(kind.kinks)] = kind.kinks
-        return found[self.which]
+        return self.kinds.kinks[self.which]
 
     def value(self, z: Real) -> Real:
         """phi(z), `rows ...`."""
@@ -74,14 +94,15 @@ class Several:
     @property
     def straight(self) -> NDArray[np.bool_]:
         """Whether phi, seen from afar, is two rays that meet at 0: as it is at variances from `STRAIGHT` on."""
-        return np.array([_is_straight(kind) for kind in self.kinds])[self.which]
+        straight: NDArray[np.bool_] = self.kinds.told(_is_straight)[self.which]
+        return straight
 
     def levels(self, q: Real) -> tuple[Real, Real]:
         """Variances from which averages at q, `rows ...`, follow, and by how much q is larger.
 
         Where phi(s z) = s phi(z) for s > 0 an average at s² q is one at q times a power of s, so that one will do.
         """
-        homogeneous = np.array([_is_homogeneous(kind) for kind in self.kinds])[self.which]
+        homogeneous = self.kinds.told(_is_homogeneous)[self.which]
         homogeneous, straight = (of.reshape(-1, *[1] * (q.ndim - 1)) for of in (homogeneous, self.straight))
         level = np.where(homogeneous & np.isfinite(q), 1.0, np.where(straight, np.minimum(q, STRAIGHT), q))
         return level, np.divide(q, level, out=np.ones_like(q), where=level != q)
