@@ -23,8 +23,8 @@ from initbench.theory.expectation import Rule, alike, gaussian_nodes
 Real = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
-START, END = -3.75, 2.6
-"""Of t: |x| from 1e-20 to 12.5."""
+START, END = -3.5, 2.6
+"""Of t: |x| from 1e-16 to 12.5."""
 LOUDEST = 1e9
 """The largest variance that they are for: beyond, too few of them are on the scale of z = 1."""
 REACH = float(np.exp(END - np.exp(-END)))
@@ -72,7 +72,7 @@ class Lattice:
         return np.stack([*islice(hermite(self.x), orders + 1)], axis=-1)
 
 
-LATTICES = {steps: Lattice(steps) for steps in (84, 168, 336, 672)}
+LATTICES = {steps: Lattice(steps) for steps in (70, 140, 280, 560)}
 """The first, and those of what is not settled on the one before."""
 
 

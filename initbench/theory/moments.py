@@ -26,7 +26,7 @@ DOUBT = 1e-9
 """What the remainder of Mehler's series of a kernel may be, of E[phi²]."""
 HALVED = 1e-5
 """What halving the rule of that series may change in E[phi²]: errors are below 1e-9."""
-SETTLED = 1e-9
+SETTLED = 3e-9
 """What halving a rule may change in E[phi²] and E[phi'²], relative: errors are below 1e-12."""
 
 
@@ -40,8 +40,8 @@ class Series:
     """For what bends elsewhere than at 0."""
 
 
-SERIES = (Series(32, LATTICES[84], Rule(12, (1.0, 2.0, 3.0, 4.0, 5.5, 7.5, 10.0), growth=4.0)),
-          Series(128, LATTICES[168]), Series(512, LATTICES[336]))  # fmt: skip
+SERIES = (Series(32, LATTICES[70], Rule(12, (1.0, 2.0, 3.0, 4.0, 5.5, 7.5, 10.0), growth=4.0)),
+          Series(128, LATTICES[140]), Series(512, LATTICES[280]))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def _smoothed(rays: PiecewiseLinear, mean: Real, deviation: Real) -> Real:
 @cache
 def _half_line(orders: int) -> tuple[Real, Real]:
     """E[min(x, 0) he_k] and E[max(x, 0) he_k] for k from 0 to `orders`, x ~ N(0, 1)."""
-    lattice = LATTICES[672]
+    lattice = LATTICES[560]
     below, above = (side(lattice.x, 0) * lattice.weight @ lattice.hermite(orders) for side in (np.minimum, np.maximum))
     return below, above
 
