@@ -69,7 +69,7 @@ class Lattice:
     @cache  # noqa: B019 - the lattices are those of the module
     def hermite(self, orders: int) -> Real:
         """he_0 to he_`orders` at the nodes, `nodes orders`."""
-        return np.stack([*islice(hermite(self.x), orders + 1)], axis=-1)
+        return _hermite(self.x, orders)
 
 
 LATTICES = {steps: Lattice(steps) for steps in (70, 140, 280, 560)}
@@ -105,7 +105,7 @@ class Nodes:
     def projections(self, weighted: Real, orders: int) -> Real:
         """E[f he_k] for k from 0 to `orders`, `... functions k`, of functions times weights, `... functions nodes`."""
         if self.lattice is None:
-            return weighted @ np.stack([*islice(hermite(self.x), orders + 1)], axis=-1)
+            return weighted @ _hermite(self.x, orders)
         found = weighted.reshape(-1, len(self.x)) @ self.lattice.hermite(orders)  # one product for all rows
         return found.reshape(*weighted.shape[:-1], orders + 1)
 
@@ -160,6 +160,11 @@ def fits(q: Real, kinks: Real) -> NDArray[np.bool_]:
 
 def _split(rows: Rows, most: int) -> list[Rows]:
     return np.array_split(rows, -(-len(rows) // most)) if len(rows) else []
+
+
+def _hermite(x: Real, orders: int) -> Real:
+    """he_0 to he_`orders` at x, `... orders`."""
+    return np.moveaxis(np.stack([*islice(hermite(x), orders + 1)]), 0, -1)
 
 
 def hermite(x: Real) -> Iterator[Real]:
