@@ -172,3 +172,22 @@ def test_a_repelling_point_is_resolved_or_not_told():
         assert known[-10:].all()
         assert all(note for note in table["note"][~known])
     assert gradients[0] > 1e5
+
+
+def test_what_no_batch_shows_is_no_number():
+    """SiLU from identity weights: nearly every input halves at each layer, those above 5 hardly shrink for dozens."""
+    depth = 50
+    (table,) = table_of(("identity", "silu"), width=8, depth=depth)
+    x, step = np.linspace(-12, 12, 2_000_001, retstep=True)
+    z, density = x, norm.pdf(x) * step
+    for layer in range(depth):
+        square, fourth = (np.sum(z**power * density) for power in (2, 4))
+        told, note = table["z_second_moment"][layer], table["note"][layer]
+        if fourth > 1.01e6 * square**2:
+            assert np.isnan(told)
+            assert "decided by inputs rarer than one in a million: z_second_moment" in note
+        elif fourth < 0.99e6 * square**2:
+            assert told == pytest.approx(square, rel=1e-8)
+            assert "million: z_second_moment" not in note
+        z = z / (1 + np.exp(-z))
+    assert np.isnan(table["z_second_moment"]).sum() in range(10, depth - 10)

@@ -38,10 +38,10 @@ _FIRST, _SOME, _NEARLY_ALL = 3, 64, 0.88
 """After these rounds, of more panels than so many, the share that is given up: a map that is folded on every scale."""
 _TOGETHER = 2**18
 """Nodes of layers at which phi is taken at once, so that they stay in the processor's cache."""
-_MEAN, _SQUARE, _GRADIENT, _FOURTH = range(4)
-"""Of the integrals: E[phi - centre], E[(phi - centre)²], E[(dL/dz)²] and E[(dL/dz)⁴]."""
+_MEAN, _SQUARE, _GRADIENT, _FOURTHS = range(4)
+"""Of the integrals: E[phi - centre], E[(phi - centre)²] and E[(dL/dz)²]; from the last on E[phi⁴] and E[(dL/dz)⁴]."""
 _RARE = 1e6
-"""Of the last, over the square of that before: from here on no batch has the inputs that hold nearly all of it."""
+"""E[s²]/E[s]² of a square s from which on no batch has the inputs that hold nearly all of it."""
 _UNRESOLVED, _SELDOM = "too steep or too often folded to integrate", "decided by inputs rarer than one in a million"
 _WHOLE, _HALF = 0, 1
 """The rules: all nodes, and half of them."""
@@ -127,14 +127,14 @@ def _settled(one: ScalarMap, cuts: Real) -> tuple[Columns, list[str]]:
 
 def _off(about: Real, total: Real) -> Real:
     """How far half of the nodes are from all, relative to integrals of `quantities layers`; `... panels`."""
-    scale, apart = np.abs(total[:_FOURTH]), np.abs(about[:_FOURTH, _WHOLE] - about[:_FOURTH, _HALF])
+    scale, apart = np.abs(total[:_FOURTHS]), np.abs(about[:_FOURTHS, _WHOLE] - about[:_FOURTHS, _HALF])
     scale[_MEAN] = np.sqrt(scale[_SQUARE])  # the mean of an odd function is 0
     return np.where(apart == 0, 0.0, apart / scale[..., None])
 
 
 def _columns(one: ScalarMap, centre: Real, total: Real) -> Columns:
     """From the integrals over all panels."""
-    off, square, at_z, _ = total
+    off, square, at_z, *_ = total
     mean, variance = centre + off, np.maximum(square - off**2, 0.0)
     second = variance + mean**2
     z_second = np.array(one.factors) ** 2 * np.append(one.deviation**2, second[:-1])
@@ -165,13 +165,19 @@ def _integrated(one: ScalarMap, x: Real, weight: Real) -> Real:
     grad *= np.array(one.returned)[:, None]
     for after, before in pairwise(grad[::-1]):
         before *= after
-    value, grad = value.reshape(-1, *x.shape), grad.reshape(-1, *x.shape)
-    first = value[..., 0].copy()
+    value, grad, weight = value.reshape(-1, *x.shape), grad.reshape(-1, *x.shape), weight[:, None]
+    fourth, first = np.vecdot(value**4, weight), value[..., 0].copy()
     value -= first[..., None]
-    weight = weight[:, None]
     mass, off, square = weight.sum(axis=-1), np.vecdot(value, weight), np.vecdot(value**2, weight)
-    at_z, fourth = np.vecdot(grad, weight), np.vecdot(grad**2, weight)
-    return np.stack(np.broadcast_arrays(mass, off[:, which], square[:, which], at_z, fourth, first[which]))
+    of_layer = (
+        mass,
+        off[:, which],
+        square[:, which],
+        np.vecdot(grad, weight),
+        fourth[:, which],
+        np.vecdot(grad**2, weight),
+    )
+    return np.stack(np.broadcast_arrays(*of_layer, first[which]))
 
 
 def _centre(parts: Real) -> Real:
@@ -182,9 +188,9 @@ def _centre(parts: Real) -> Real:
 
 def _about(centre: Real, parts: Real) -> Real:
     """What each panel has of the integrals over phi - centre and dL/dz, `quantities rules layers panels`."""
-    mass, off, square, at_z, fourth, first = parts
+    mass, off, square, *others, first = parts
     gap = first - centre[:, None]
-    return np.stack([off + mass * gap, square + 2 * gap * off + mass * gap**2, at_z, fourth])
+    return np.stack([off + mass * gap, square + 2 * gap * off + mass * gap**2, *others])
 
 
 def _agreed(one: ScalarMap, centre: Real, total: Real) -> tuple[Columns, list[str]]:
@@ -192,23 +198,29 @@ def _agreed(one: ScalarMap, centre: Real, total: Real) -> tuple[Columns, list[st
     fine, coarse = (_columns(one, centre, total[:, rule]) for rule in (_WHOLE, _HALF))
     scale = {**fine, "a_mean": np.sqrt(fine["a_second_moment"])}  # the mean of an odd function is 0
     unresolved = {name: np.abs(fine[name] - coarse[name]) > _RESOLVED * np.abs(scale[name]) for name in fine}
-    at_z = total[_GRADIENT:, _WHOLE]
-    rare = at_z[1] > _RARE * at_z[0] ** 2
-    above = np.append(rare[1:], False)
-    seldom = {"chi": rare | above, "grad_a_second_moment": above, "grad_z_second_moment": rare}
-    seldom = {name: of & ~unresolved[name] for name, of in seldom.items()}
+    seldom = {name: of & ~unresolved[name] for name, of in _seldom(fine, *total[_FOURTHS:, _WHOLE]).items()}
     notes = [
         "; ".join(
             f"{why}: {', '.join(names)}"
             for why, lost in ((_UNRESOLVED, unresolved), (_SELDOM, seldom))
             if (names := [name for name, of in lost.items() if of[layer]])
         )
-        for layer in range(len(rare))
+        for layer in range(len(centre))
     ]
     for lost in (unresolved, seldom):
         for name, of in lost.items():
             fine[name] = np.where(of, np.nan, fine[name])
     return fine, notes
+
+
+def _seldom(columns: Columns, of_phi: Real, of_gradient: Real) -> dict[str, NDArray[np.bool_]]:
+    """Whether rare inputs decide, from fourth moments; by column."""
+    forward = of_phi > _RARE * columns["a_second_moment"] ** 2
+    backward = of_gradient > _RARE * columns["grad_z_second_moment"] ** 2
+    above = np.append(backward[1:], False)
+    return {"z_second_moment": np.append(False, forward[:-1]), "a_mean": forward, "a_second_moment": forward,
+            "a_variance": forward, "chi": backward | above, "grad_a_second_moment": above,
+            "grad_z_second_moment": backward}  # fmt: skip
 
 
 def _why_not(promises: Sequence[Promise], inputs: InputMoments) -> str:
