@@ -100,21 +100,21 @@ def _on_lattice(one: ScalarMap) -> tuple[Columns, list[str]] | None:
 
 
 def _settled(one: ScalarMap, cuts: Real) -> tuple[Columns, list[str]]:
-    """The columns and a note for each layer, from panels halved until half of their nodes say the same.
+    """The columns and a note for each layer, from panels cut until half of their nodes say the same.
 
-    Only those on which they don't are halved: a steep piece of the map is on few of them. A map that is folded on
-    every scale has more and more, nearly all of what is halved, and is given up.
+    Only those on which they don't are cut: a steep piece of the map is on few of them. A map that is folded on
+    every scale has more and more, nearly all of what is cut, and is given up.
     """
     panels = np.stack([cuts[:-1], cuts[1:]])
     parts = _parts(one, panels)
     centre, known = _centre(parts), 0.0
-    for number in range(_ROUNDS):
+    for number in range(1, _ROUNDS + 1):
         about = _about(centre, parts)
         total = known + about.sum(axis=-1)
         off = (_off(about, total[:, _WHOLE]) > _SETTLED).any(axis=(0, 1))
         count = np.count_nonzero(off)
-        folded = number >= _FIRST and count > _SOME and count > _NEARLY_ALL * panels.shape[1]
-        if not count or count > _MANY or folded:
+        folded = number > _FIRST and count > _SOME and count > _NEARLY_ALL * panels.shape[1]
+        if not count or count > _MANY or folded or number == _ROUNDS:
             break
         known = known + about[..., ~off].sum(axis=-1)
         low, high = panels[:, off]
