@@ -1,7 +1,8 @@
-"""Theory runs on one thread, and leaves torch's threads as it found them."""
+"""Theory runs on one thread, and leaves torch's and numpy's threads as it found them."""
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import initbench as ib
 from initbench.core.threads import one_thread
@@ -12,13 +13,19 @@ from initbench.theory import infinite_width
 def three_threads():
     before = torch.get_num_threads()
     torch.set_num_threads(3)
-    yield
+    with threadpool_limits(3, "blas"):
+        yield
     torch.set_num_threads(before)
+
+
+def threads_of_numpy():
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
 
 
 @one_thread()
 def counted_and_failed():
     assert torch.get_num_threads() == 1
+    assert threads_of_numpy() == {1}
     raise ZeroDivisionError
 
 
@@ -27,6 +34,7 @@ def test_threads_are_given_back_whatever_happens():
     with pytest.raises(ZeroDivisionError):
         counted_and_failed()
     assert torch.get_num_threads() == 3
+    assert threads_of_numpy() == {3}
 
 
 @pytest.mark.usefixtures("three_threads")

@@ -89,7 +89,8 @@ def _on_lattice(one: ScalarMap) -> tuple[Columns, list[str]] | None:
         return None
     off = np.inf
     for lattice in LATTICES.values():
-        parts = _integrated(one, lattice.x[None], lattice.with_half.T[:, None])
+        rules = np.stack([lattice.weight, lattice.half], axis=-1)
+        parts = _integrated(one, lattice.x[None], np.ones_like(lattice.x[None]), rules)
         about = _about(centre := _centre(parts), parts)
         before, off = off, _off(about, about[:, _WHOLE, :, 0]).max()
         if off < _SETTLED:
@@ -153,11 +154,15 @@ def _parts(one: ScalarMap, panels: Real) -> Real:
     """
     count = max(-(-panels.shape[1] * _POINTS * len(one.factors) // _TOGETHER), 1)
     parts = np.array_split(panels, count, axis=1)
-    return np.concatenate([_integrated(one, *_nodes(low, high)) for low, high in parts], axis=-1)
+    return np.concatenate([_integrated(one, *_nodes(low, high), _rules()[1]) for low, high in parts], axis=-1)
 
 
-def _integrated(one: ScalarMap, x: Real, weight: Real) -> Real:
-    """`_parts` of some panels, from their nodes, `panels nodes`, and weights, `rules panels nodes`."""
+def _integrated(one: ScalarMap, x: Real, density: Real, rules: Real) -> Real:
+    """`_parts` of some panels, from their nodes and the density there, `panels nodes`, and rules, `nodes rules`."""
+
+    def summed(of: Real) -> Real:
+        return np.moveaxis((of * density) @ rules, -1, 0)
+
     z, value, which = one.followed(x.ravel())
     slope_squares = one.activation.slope(z)
     slope_squares *= slope_squares
@@ -165,19 +170,13 @@ def _integrated(one: ScalarMap, x: Real, weight: Real) -> Real:
     grad *= np.array(one.returned)[:, None]
     for after, before in pairwise(grad[::-1]):
         before *= after
-    value, grad, weight = value.reshape(-1, *x.shape), grad.reshape(-1, *x.shape), weight[:, None]
-    fourth, first = np.vecdot(value**4, weight), value[..., 0].copy()
+    value, grad = value.reshape(-1, *x.shape), grad.reshape(-1, *x.shape)
+    first, fourth = value[..., 0].copy(), summed((value**2) ** 2)
     value -= first[..., None]
-    mass, off, square = weight.sum(axis=-1), np.vecdot(value, weight), np.vecdot(value**2, weight)
-    of_layer = (
-        mass,
-        off[:, which],
-        square[:, which],
-        np.vecdot(grad, weight),
-        fourth[:, which],
-        np.vecdot(grad**2, weight),
-    )
-    return np.stack(np.broadcast_arrays(*of_layer, first[which]))
+    by_value = summed(value), summed(value**2), fourth, first[None]
+    off, square, fourth, first = (each[:, which] for each in by_value)
+    mass = summed(np.ones_like(x))[:, None]
+    return np.stack(np.broadcast_arrays(mass, off, square, summed(grad), fourth, summed(grad**2), first))
 
 
 def _centre(parts: Real) -> Real:
@@ -245,17 +244,16 @@ def _cuts(maps: Sequence[ScalarMap]) -> list[Real]:
 
 
 def _nodes(low: Real, high: Real) -> tuple[Real, Real]:
-    """Nodes, `panels nodes`, and weights, `rules panels nodes`, for E[f(x)], x ~ N(0, 1), from panels."""
-    abscissa, weights = _rules()
+    """Nodes and what the weights of `_rules` are to be multiplied by for x ~ N(0, 1), `panels nodes`."""
     half = (high - low)[:, None] / 2
-    x = (low[:, None] + half) + half * abscissa
-    return x, half * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi) * weights[:, None]
+    x = (low[:, None] + half) + half * _rules()[0]
+    return x, half * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
 
 
 @cache
 def _rules() -> tuple[Real, Real]:
-    """Gauss-Legendre nodes on [-1, 1]; their weights, and those of every other one alone with 0 between."""
+    """Gauss-Legendre nodes on [-1, 1]; their weights, and those of every other one alone with 0 between, `nodes 2`."""
     abscissa, weight = gauss_legendre(_POINTS)
     half, chosen = np.zeros(_POINTS), abscissa[::2]
     half[::2] = np.linalg.solve(legvander(chosen, len(chosen) - 1).T, 2 * np.eye(len(chosen))[0])  # E of polynomials
-    return abscissa, np.stack([weight, half])
+    return abscissa, np.stack([weight, half], axis=-1)

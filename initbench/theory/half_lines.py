@@ -10,10 +10,11 @@ Functions that bend elsewhere are averaged over panels (`expectation`), which ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from itertools import count, islice
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,15 +62,20 @@ class Lattice:
         return self._rule[1]
 
     @cached_property
-    def with_half(self) -> Real:
-        """These weights, and those of every other node alone with 0 between, `nodes 2`."""
+    def root(self) -> Real:
+        """sqrt(weight)."""
+        return np.sqrt(self.weight)
+
+    @cached_property
+    def half(self) -> Real:
+        """The weights of every other node alone, with 0 between."""
         side = np.arange(self.steps + 1) % 2 == 0
-        return np.stack([self.weight, 2 * self.weight * np.concatenate([side, side])], axis=-1)
+        return 2 * self.weight * np.concatenate([side, side])
 
     @cache  # noqa: B019 - the lattices are those of the module
     def hermite(self, orders: int) -> Real:
-        """he_0 to he_`orders` at the nodes, `nodes orders`."""
-        return _hermite(self.x, orders)
+        """sqrt(weight) times he_0 to he_`orders`, `orders nodes`."""
+        return _hermite(self.x, self.root, orders)
 
 
 LATTICES = {steps: Lattice(steps) for steps in (70, 140, 280, 560)}
@@ -95,19 +101,27 @@ class Nodes:
             return Nodes(self.x[rows], self.z[rows], self.weight[rows])
         return replace(self, z=self.z[rows])
 
-    def change(self, *squares: Real) -> Real:
-        """By how much averages of positive functions, `... nodes`, differ from those of half the nodes; 0 of panels."""
-        if self.lattice is None:
-            return np.zeros(self.z.shape[:-1])
-        whole, half = np.moveaxis(np.stack(squares) @ self.lattice.with_half, -1, 0)
-        return np.abs(1 - np.divide(half, whole, out=np.ones_like(whole), where=whole > 0)).max(axis=0)
+    @cached_property
+    def root(self) -> Real:
+        """sqrt(weight): sums of products of functions times that are their averages."""
+        return np.sqrt(self.weight) if self.lattice is None else self.lattice.root
 
-    def projections(self, weighted: Real, orders: int) -> Real:
-        """E[f he_k] for k from 0 to `orders`, `... functions k`, of functions times weights, `... functions nodes`."""
+    def change(self, squares: Real, functions: Real) -> Real:
+        """By how much averages `squares` of positive functions, `... nodes`, differ from those of half the nodes.
+
+        Relative; 0 of panels.
+        """
         if self.lattice is None:
-            return weighted @ _hermite(self.x, orders)
-        found = weighted.reshape(-1, len(self.x)) @ self.lattice.hermite(orders)  # one product for all rows
-        return found.reshape(*weighted.shape[:-1], orders + 1)
+            return np.zeros_like(squares)
+        half = np.vecdot(functions, self.lattice.half)
+        return np.abs(1 - np.divide(half, squares, out=np.ones_like(half), where=squares > 0))
+
+    def projections(self, rooted: Real, orders: int) -> Real:
+        """E[f he_k] for k from 0 to `orders`, `... functions k`, of functions times `root`, `... functions nodes`."""
+        if self.lattice is None:
+            return rooted @ np.moveaxis(_hermite(self.x, self.root, orders), 0, -1)
+        found = rooted.reshape(-1, len(self.x)) @ self.lattice.hermite(orders).T  # one product for all rows
+        return found.reshape(*rooted.shape[:-1], orders + 1)
 
 
 def averages(
@@ -162,17 +176,23 @@ def _split(rows: Rows, most: int) -> list[Rows]:
     return np.array_split(rows, -(-len(rows) // most)) if len(rows) else []
 
 
-def _hermite(x: Real, orders: int) -> Real:
-    """he_0 to he_`orders` at x, `... orders`."""
-    return np.moveaxis(np.stack([*islice(hermite(x), orders + 1)]), 0, -1)
+def _hermite(x: Real, first: Real, orders: int) -> Real:
+    """`first` times he_0 to he_`orders` at x, `orders ...`."""
+    found = np.empty((orders + 1, *x.shape))
+    for place, polynomial in zip(found, hermite(x, first), strict=False):
+        place[...] = polynomial
+    return found
 
 
-def hermite(x: Real) -> Iterator[Real]:
-    """The normalized probabilists' Hermite polynomials he_0, he_1, ... at x, one after another."""
-    before, now = np.zeros_like(x), np.ones_like(x)
+def hermite(x: Real, first: Real | float = 1.0) -> Iterator[Real]:
+    """`first` times the normalized probabilists' Hermite polynomials he_0, he_1, ... at x, one after another.
+
+    Each is overwritten when the next but one is asked for.
+    """
+    before, now = np.zeros_like(x), np.full_like(x, first)
     for k in count():
         yield now
-        after = x * now
-        after -= np.sqrt(k) * before
-        after /= np.sqrt(k + 1)
-        before, now = now, after
+        before *= -math.sqrt(k)
+        before += x * now
+        before /= math.sqrt(k + 1)
+        before, now = now, before

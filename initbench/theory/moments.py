@@ -84,10 +84,9 @@ class GaussianMoments:
         """E[phi(z)²] and E[phi'(z)²], of the same nodes."""
         if self.form is not None:
             return self.second_moment(q), self.slope_second_moment(q)
-        z, w = expectation.gaussian_nodes(q, self.activation.kinks)
-        value, slope = self.activation.both(z)
-        mean, variance = _mean_and_variance(self.activation, q, value, w)
-        return variance + mean**2, np.vecdot(slope**2, w)
+        found = integrated(Several.of([self.activation] * q.size), q.ravel())
+        mean, variance, slopes = (each.reshape(q.shape) for each in found)
+        return variance + mean**2, slopes
 
     def kernel(self, q: Real, c: Real) -> Real:
         """E[phi(u) phi(v)] for correlation c."""
@@ -110,8 +109,9 @@ def integrated(activations: Several, q: Real) -> tuple[Real, Real, Real]:
         value, slope = own.both(nodes.z)
         mean, variance = _mean_and_variance(own, q[rows], value, nodes.weight)
         slope_square = slope**2
-        changes = nodes.change(value**2, slope_square)
-        return [mean, variance, np.vecdot(slope_square, nodes.weight)], changes.reshape(len(rows), -1).max(axis=-1)
+        slopes = np.vecdot(slope_square, nodes.weight)
+        changes = np.maximum(nodes.change(variance + mean**2, value**2), nodes.change(slopes, slope_square))
+        return [mean, variance, slopes], changes.reshape(len(rows), -1).max(axis=-1)
 
     mean, variance, slopes = averages(of, q, activations.kinks, SETTLED, expectation.FINE)
     return mean, variance, slopes
@@ -153,9 +153,10 @@ def kernels(activations: Several, q: Real, c: Real) -> Real:
 def _series(activations: Several, nodes: Nodes, q: Real, c: Real, orders: int) -> tuple[Real, Real]:
     """The kernel by Mehler's formula, and a bound of its remainder over E[phi²]; for phi - r where that is less."""
     phi = activations.value(nodes.z)
-    size, terms = np.vecdot(phi**2, nodes.weight), nodes.projections((phi * nodes.weight)[:, None], orders)[:, 0]
+    square, terms = phi**2, nodes.projections((phi * nodes.root)[:, None], orders)[:, 0]
+    size = np.vecdot(square, nodes.weight)
     found, rest = _mehler(terms, size, c)
-    doubt = np.where(nodes.change(phi**2) < HALVED, rest / size, np.inf)
+    doubt = np.where(nodes.change(size, square) < HALVED, rest / size, np.inf)
     unsure = np.flatnonzero((doubt >= DOUBT) & (doubt < np.inf))
     if len(unsure):
         own, nodes, q, c = activations.at(unsure), nodes.at(unsure), q[unsure], c[unsure]
@@ -196,7 +197,7 @@ def _smoothed(rays: PiecewiseLinear, mean: Real, deviation: Real) -> Real:
 def _half_line(orders: int) -> tuple[Real, Real]:
     """E[min(x, 0) he_k] and E[max(x, 0) he_k] for k from 0 to `orders`, x ~ N(0, 1)."""
     lattice = LATTICES[560]
-    below, above = (side(lattice.x, 0) * lattice.weight @ lattice.hermite(orders) for side in (np.minimum, np.maximum))
+    below, above = (lattice.hermite(orders) @ (side(lattice.x, 0) * lattice.root) for side in (np.minimum, np.maximum))
     return below, above
 
 

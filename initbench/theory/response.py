@@ -32,9 +32,9 @@ SETTLED = 1e-5
 RULE = Rule(points=10, deviations=(1.0, 2.0, 3.5, 5.5, 8.5), growth=3.0)
 """Of panels, as good."""
 
-VALUE, SQUARE, CUBE, CENTRED, SLOPE, SLOPE_SQUARE = range(6)
-"""The functions of z that `Local` averages: phi, phi², phi³, (phi - E[phi])², phi', phi'²."""
-DEGREES = np.array([1, 2, 3, 2, 0, 0])
+VALUE, CUBE, CENTRED, SLOPE, SQUARE, SLOPE_SQUARE = range(6)
+"""The functions of z that `Local` averages: phi, phi³, (phi - E[phi])², phi', phi², phi'²."""
+DEGREES = np.array([1, 3, 2, 0, 2, 0])
 """By which power of s they grow where phi(s z) = s phi(z)."""
 
 
@@ -159,16 +159,16 @@ def _distinct(activations: Several, q: Real) -> list[Real]:
 
 
 def _averages(activations: Several, nodes: Nodes) -> tuple[list[Real], Real]:
-    weight, (phi, slope) = nodes.weight, activations.both(nodes.z)
-    square, slope_square = phi**2, slope**2
-    centred = phi - np.vecdot(phi, weight)[..., None]
-    functions = np.stack([phi, square, square * phi, centred**2, slope, slope_square], axis=-2)
-    mean = (functions @ weight[..., None])[..., 0]
+    phi, slope = activations.both(nodes.z)
+    square, centred = phi**2, phi - np.vecdot(phi, nodes.weight)[..., None]
+    functions = np.stack([phi, square * phi, centred**2, slope, square, slope**2], axis=-2)
+    mean = np.vecdot(functions, nodes.weight[..., None, :])
+    change = nodes.change(mean[..., SQUARE:], functions[..., SQUARE:, :]).max(axis=-1)
     functions -= mean[..., None]
-    weighted = functions * weight[..., None, :]
-    series, products = nodes.projections(weighted, ORDERS), weighted @ functions.swapaxes(-1, -2)
-    pull = np.vecdot(slope * phi, nodes.x * weight)
-    return [mean, series, products, pull], nodes.change(square, slope_square)
+    functions *= nodes.root[..., None, :]
+    series, products = nodes.projections(functions, ORDERS), functions @ functions.swapaxes(-1, -2)
+    pull = np.vecdot(slope * phi, nodes.x * nodes.weight)
+    return [mean, series, products, pull], change
 
 
 def _of_one(activation: Activation, q: Real) -> list[Real]:
