@@ -16,9 +16,13 @@ RATIOS = {"stack": [3.0, 3.03, 2.98, 3.01, 3.0], "report": [0.5, 0.505, 0.495, 0
 MEDIANS = {"stack": 3.0, "report": 0.5}
 
 
-def baseline_told():
+def baseline_told(**told):
     return {"date": "2026-01-01", "commit": "abc", "machine": HERE.model_dump(), "versions": {"torch": "2"},
-            "workloads": {name: {"ratios": ratios} for name, ratios in RATIOS.items()}}  # fmt: skip
+            "workloads": {name: {"ratios": ratios} for name, ratios in RATIOS.items()}, **told}  # fmt: skip
+
+
+def baselines_told(*told):
+    return json.dumps({"machines": told or [baseline_told()]})
 
 
 def fresh_told(ratios, cpu="Some CPU", torch="2"):
@@ -35,7 +39,7 @@ def compare(tmp_path):
     def judged(ratios, baseline=None, only=(), **machine):
         paths = {name: tmp_path / f"{name}.json" for name in ("fresh", "baseline")}
         paths["fresh"].write_text(json.dumps(fresh_told(ratios, **machine)))
-        told = json.dumps(baseline_told()) if baseline is None else baseline
+        told = baselines_told() if baseline is None else baseline
         paths["baseline"].write_text(told)
         options = [f"--{name}={path}" for name, path in paths.items()] + [f"--workload={name}" for name in only]
         return CliRunner().invoke(gate.main, ["compare", *options, f"--out={tmp_path / 'out'}"])
@@ -93,10 +97,10 @@ def test_faster_passes_and_asks_for_a_new_baseline(compare):
     ("baseline", "message"),
     [
         ("{", "is not JSON: Expecting property name"),
-        ("{}", "baseline.json: date: Field required"),
-        ("[]", "baseline.json: the whole: Input should be a valid dictionary or instance of Baseline"),
-        (json.dumps({**baseline_told(), "workloads": {}}), "workloads: Dictionary should have at least 1 item"),
-        (json.dumps({**baseline_told(), "workloads": {"stack": {"ratios": [1.0, 0.0, 1.0]}}}),
+        ("{}", "baseline.json: machines: Field required"),
+        ("[]", "baseline.json: the whole: Input should be a valid dictionary or instance of Baselines"),
+        (baselines_told(baseline_told(workloads={})), "machines.0.workloads: Dictionary should have at least 1 item"),
+        (baselines_told(baseline_told(workloads={"stack": {"ratios": [1.0, 0.0, 1.0]}})),
          "workloads.stack.ratios.1: Input should be greater than 0"),
     ],
 )  # fmt: skip
@@ -113,7 +117,7 @@ def test_a_broken_baseline_gets_one_line(compare, tmp_path, baseline, message):
      ("baseline.json", "baseline.json is no JSON of the benchmarks: KeyError 'machine_info'")],
 )  # fmt: skip
 def test_what_is_no_measurement_gets_one_line(tmp_path, given, message):
-    (tmp_path / "baseline.json").write_text(json.dumps(baseline_told()))
+    (tmp_path / "baseline.json").write_text(baselines_told())
     options = [f"--fresh={tmp_path / given}", f"--baseline={tmp_path / 'baseline.json'}", f"--out={tmp_path}"]
     done = CliRunner().invoke(gate.main, ["compare", *options])
     assert (done.exit_code, done.output.count("\n")) == (2, 1)
@@ -136,6 +140,21 @@ def test_another_machine_gets_twice_the_allowance_and_is_told(compare, tmp_path)
     own = Workload(ratios=RATIOS["stack"]).allowance
     wider = pd.read_csv(tmp_path / "out/comparison.csv").set_index("workload").loc["stack", "allowance"]
     assert math.log(1 - wider) == pytest.approx(2 * math.log(1 - own), rel=1e-4)
+
+
+def test_each_machine_is_held_against_its_own_baseline(compare):
+    slow = {name: {"ratios": [ratio / 2 for ratio in ratios]} for name, ratios in RATIOS.items()}
+    there = {"cpu": "Other CPU (family 6, model 1)", "cores": 2}
+    both = baselines_told(baseline_told(), baseline_told(machine=there, workloads=slow, date="2026-01-02"))
+    as_slow = {name: ratio / 2 for name, ratio in MEDIANS.items()}
+    assert compare(MEDIANS, both).exit_code == 0
+    assert compare(as_slow, both).exit_code == 1
+    done = compare(as_slow, both, cpu="Other CPU")
+    assert done.exit_code == 0
+    assert "Another machine" not in done.output
+    output = compare(as_slow, both, cpu="Third CPU").output
+    assert "Another machine than the baseline's: allowances are doubled (Third CPU" in output
+    assert "baseline: Other CPU" in output  # the newest
 
 
 def test_the_allowance_by_hand():
@@ -161,7 +180,7 @@ def test_what_looks_worse_is_measured_twice_more_and_the_median_decides(tmp_path
         return rule.Fresh(ratios=queue.pop(0), machine=HERE, versions={"torch": "2"})
 
     monkeypatch.setattr(gate, "measure", measured)
-    (tmp_path / "baseline.json").write_text(json.dumps(baseline_told()))
+    (tmp_path / "baseline.json").write_text(baselines_told())
     options = [f"--baseline={tmp_path / 'baseline.json'}", f"--out={tmp_path}"]
     done = CliRunner().invoke(gate.main, ["compare", *options])
     assert done.exit_code == code, done.output
@@ -189,7 +208,7 @@ def test_what_looks_slower_is_measured_in_turns_with_the_baselines_commit(tmp_pa
 
     monkeypatch.setattr(gate, "checked_out", checked_out)
     monkeypatch.setattr(gate, "measure", measured)
-    (tmp_path / "baseline.json").write_text(json.dumps(baseline_told()))
+    (tmp_path / "baseline.json").write_text(baselines_told())
     options = [f"--baseline={tmp_path / 'baseline.json'}", f"--out={tmp_path}"]
     done = CliRunner().invoke(gate.main, ["compare", *options])
     assert done.exit_code == code, done.output
@@ -202,7 +221,7 @@ def test_another_machines_ratio_alone_is_no_evidence(tmp_path, monkeypatch):
     there = Machine(cpu="Other CPU", cores=2)
     slow = rule.Fresh(ratios={**MEDIANS, "stack": 2.0}, machine=there, versions={"torch": "2"})
     monkeypatch.setattr(gate, "measure", lambda *_: slow)
-    (tmp_path / "baseline.json").write_text(json.dumps(baseline_told()))
+    (tmp_path / "baseline.json").write_text(baselines_told())
     done = CliRunner().invoke(gate.main, ["compare", f"--baseline={tmp_path / 'baseline.json'}", f"--out={tmp_path}"])
     assert done.exit_code == 0, done.output
     assert "UNJUDGED: stack: looks slower, but on another machine only abc beside it could tell" in done.output
@@ -224,9 +243,21 @@ def test_a_baseline_is_renewed_from_repeats_and_judges_at_once(tmp_path, monkeyp
     done = CliRunner().invoke(gate.main, ["renew", "--repeats=5", f"--baseline={path}"])
     assert done.exit_code == 0, done.output
     told = json.loads(path.read_text())
-    assert told["workloads"]["stack"]["ratios"] == RATIOS["stack"]
-    assert told["workloads"]["stack"]["ratio"] == 3.0
+    assert told["machines"][0]["workloads"]["stack"]["ratios"] == RATIOS["stack"]
+    assert told["machines"][0]["workloads"]["stack"]["ratio"] == 3.0
     assert compare(MEDIANS, path.read_text()).exit_code == 0
+
+
+def test_a_renewed_baseline_leaves_those_of_other_machines(tmp_path, monkeypatch):
+    there = Machine(cpu="Other CPU", cores=8)
+    (path := tmp_path / "baseline.json").write_text(baselines_told(baseline_told(), baseline_told(machine=dict(there))))
+    fresh = rule.Fresh(ratios={"stack": 7.0}, machine=HERE, versions={})
+    monkeypatch.setattr(gate, "measure", lambda: fresh)
+    done = CliRunner().invoke(gate.main, ["renew", "--repeats=3", f"--baseline={path}"])
+    assert done.exit_code == 0, done.output
+    machines = rule.Baselines(**json.loads(path.read_text())).machines
+    assert [each.machine for each in machines] == [there, HERE]
+    assert [each.workloads["stack"].ratio for each in machines] == [3.0, 7.0]
 
 
 def test_a_baseline_too_noisy_to_see_a_quarter_is_told(tmp_path, monkeypatch):

@@ -33,10 +33,10 @@ def main():
 @click.option("--out", type=click.Path(path_type=Path), default=HERE, help="Folder for the table and the history.")
 def compare(path, only, fresh, out):
     """Measure, and exit with 1 if a workload is missing or worse than its baseline by more than noise."""
-    baseline = checked(rule.Baseline, read_json(path), path)
-    if only:
-        baseline = narrowed(baseline, only)
+    baselines = checked(rule.Baselines, read_json(path), path)
+    require_known(only, baselines)
     found = fresh_of(read_json(fresh), fresh) if fresh else measure(only)
+    baseline = narrowed(baselines.of(found.machine), only)
     ratios = {name: [ratio] for name, ratio in found.ratios.items()}
     table = rule.judge(baseline, ratios, found.machine)
     if (doubtful := rule.doubtful(table)) and not fresh:
@@ -46,12 +46,18 @@ def compare(path, only, fresh, out):
     raise SystemExit(1 if names(table, "worse", "missing") else 0)
 
 
-def narrowed(baseline, only):
-    """What the baseline knows of these workloads; raises `BadInput` for one that it does not know."""
+def require_known(only, baselines):
+    """Raise `BadInput` for a workload that no machine's baseline knows."""
+    known = dict.fromkeys(name for baseline in baselines.machines for name in baseline.workloads)
     for name in only:
-        if name not in baseline.workloads:
-            raise BadInput(f"the baseline knows no '{name}', but {', '.join(baseline.workloads)}")
-    return baseline.model_copy(update={"workloads": {name: baseline.workloads[name] for name in only}})
+        if name not in known:
+            raise BadInput(f"the baseline knows no '{name}', but {', '.join(known)}")
+
+
+def narrowed(baseline, only):
+    """What the baseline knows of these workloads, or of all."""
+    chosen = {name: known for name, known in baseline.workloads.items() if name in only or not only}
+    return baseline.model_copy(update={"workloads": chosen})
 
 
 def again(doubtful, table, baseline, ratios, machine):
@@ -78,7 +84,8 @@ def again(doubtful, table, baseline, ratios, machine):
 @baseline_option
 @click.option("--repeats", type=click.IntRange(3), default=5, show_default=True, help="Processes, one after another.")
 def renew(path, repeats):
-    """Measure the baseline anew on this machine and write it; exits with 1 where it is too noisy to be of use."""
+    """Measure this machine's baseline anew and write it; exits with 1 where it is too noisy to be of use."""
+    before = checked(rule.Baselines, read_json(path), path) if path.exists() else None
     runs = []
     for number in range(1, repeats + 1):
         runs.append(measure())
@@ -89,8 +96,9 @@ def renew(path, repeats):
     told = {"date": now(), "commit": commit(), "machine": runs[0].machine.model_dump(), "versions": runs[0].versions,
             "workloads": workloads}  # fmt: skip
     baseline = checked(rule.Baseline, told, "the measurement")
+    baselines = before.renewed(baseline) if before else rule.Baselines(machines=[baseline])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, baseline.model_dump_json(indent=2) + "\n")
+    write_text(path, baselines.model_dump_json(indent=2) + "\n")
     noisy = [name for name, known in baseline.workloads.items() if known.allowance > rule.BLIND]
     for name in noisy:
         allowance = baseline.workloads[name].allowance

@@ -64,13 +64,28 @@ class Workload(BaseModel):
 
 
 class Baseline(BaseModel):
-    """What results/benchmarks/baseline.json holds."""
+    """What one machine measured of one commit."""
 
     date: str
     commit: str
     machine: Machine
     versions: dict[str, str]
     workloads: dict[str, Workload] = Field(min_length=1)
+
+
+class Baselines(BaseModel):
+    """What results/benchmarks/baseline.json holds: what was measured on each kind of machine."""
+
+    machines: list[Baseline] = Field(min_length=1)
+
+    def of(self, machine: Machine) -> Baseline:
+        """That of this machine, or else the newest."""
+        return next((each for each in self.machines if each.machine == machine), max(self.machines, key=_age))
+
+    def renewed(self, baseline: Baseline) -> "Baselines":
+        """With this one instead of its machine's last."""
+        others = [each for each in self.machines if each.machine != baseline.machine]
+        return Baselines(machines=[*others, baseline])
 
 
 class Fresh(BaseModel):
@@ -117,6 +132,10 @@ def settle(table: pd.DataFrame, pairs: dict[str, list[float]]) -> pd.DataFrame:
         settled.loc[name, ["change", "allowance", "measured"]] = change, FLOOR, len(logs)
         settled.loc[name, "verdict"] = "worse" if change < -FLOOR and sure else "ok"
     return settled.reset_index()
+
+
+def _age(baseline: Baseline) -> str:
+    return baseline.date
 
 
 def _verdict(ours: float, theirs: float, allowance: float) -> str:
