@@ -64,13 +64,17 @@ def again(doubtful, table, baseline, ratios, machine):
     """The table after a second look at the doubtful: beside the baseline's commit, or alone where that is not here."""
     with checked_out(baseline.commit) as there:
         if there:
-            click.echo(f"Looks slower, measured beside {baseline.commit} {rule.PAIRS} times: {', '.join(doubtful)}")
             pairs = {name: [] for name in doubtful}
-            for _ in range(rule.PAIRS):
-                ours, theirs = measure(doubtful).ratios, measure(doubtful, there).ratios
-                for name in doubtful:
-                    pairs[name].append(ours[name] / theirs[name])
-            return rule.settle(table, pairs)
+            for _ in range(rule.LOOKS):
+                click.echo(f"Looks slower, measured beside {baseline.commit} {rule.PAIRS} times: {', '.join(doubtful)}")
+                for _ in range(rule.PAIRS):
+                    ours, theirs = measure(doubtful).ratios, measure(doubtful, there).ratios
+                    for name in doubtful:
+                        pairs[name].append(ours[name] / theirs[name])
+                table = rule.settle(table, pairs)
+                if not (doubtful := names(table, "open")):
+                    break
+            return table
     if machine != baseline.machine:  # a ratio of another processor alone is no evidence
         return table.assign(verdict=table["verdict"].where(~table["workload"].isin(doubtful), "unjudged"))
     click.echo(f"Looks slower, measured {AGAIN} times more ({baseline.commit} is not here): {', '.join(doubtful)}")
@@ -136,6 +140,7 @@ def tell(table, baseline, found, out):
         "better": "faster than the baseline: renew it, or the gain may be lost unseen (make bench-baseline)",
         "missing": "in the baseline and not measured",
         "unjudged": f"looks slower, but on another machine only {baseline.commit} beside it could tell: not here",
+        "open": f"slower on average than {baseline.commit} beside it, but by no more than noise",
         "worse": "slower than the baseline by more than noise",
     }.items():
         for name in names(table, verdict):

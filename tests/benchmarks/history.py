@@ -15,7 +15,7 @@ from initbench.core.files import write_whole
 COLUMNS = ("date", "commit", "cpu", "cores", "workload", "ratio", "baseline", "allowance", "measured", "verdict")
 ACROSS = 4
 MARKS = {"ok": ("o", "0.2"), "better": ("^", style.hue(2)), "worse": ("X", style.hue(3)), "new": ("o", "0.6"),
-         "unjudged": ("o", "0.6")}  # fmt: skip
+         "unjudged": ("o", "0.6"), "open": ("o", "0.6")}  # fmt: skip
 
 
 def remember(path: Path, comparison: pd.DataFrame, **when: object) -> pd.DataFrame:

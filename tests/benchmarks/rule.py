@@ -14,8 +14,8 @@ FLOOR = 0.05
 """A ratio may always fall by this share: repeats of one hour know nothing of the next one."""
 DOUBT = 0.08
 """A ratio lower by this share is looked at again, beside the baseline's own commit on this very machine."""
-PAIRS = 7
-"""How often the two are then measured, in turns."""
+PAIRS, LOOKS = 7, 3
+"""How often the two are then measured in turns before they are judged; how often so while that leaves it open."""
 CERTAIN = 0.001
 """The p-value of those pairs below which the workload is called worse."""
 FALSE_ALARM = 0.001
@@ -122,7 +122,8 @@ def doubtful(table: pd.DataFrame) -> list[str]:
 def settle(table: pd.DataFrame, pairs: dict[str, list[float]]) -> pd.DataFrame:
     """The table with the verdicts of `pairs`: a workload's ratios here, each over the baseline's commit's beside it.
 
-    Worse is what is slower by more than `FLOOR` on the average of the logarithms, and surely slower by Student's test.
+    Worse is what is slower by more than `FLOOR` on the average of the logarithms, and surely slower by Student's test;
+    open what is slower by as much and not surely so.
     """
     settled = table.set_index("workload")
     for name, quotients in pairs.items():
@@ -130,7 +131,7 @@ def settle(table: pd.DataFrame, pairs: dict[str, list[float]]) -> pd.DataFrame:
         change = math.expm1(statistics.mean(logs))
         sure = ttest_1samp(logs, 0, alternative="less").pvalue < CERTAIN
         settled.loc[name, ["change", "allowance", "measured"]] = change, FLOOR, len(logs)
-        settled.loc[name, "verdict"] = "worse" if change < -FLOOR and sure else "ok"
+        settled.loc[name, "verdict"] = "ok" if change >= -FLOOR else "worse" if sure else "open"
     return settled.reset_index()
 
 
