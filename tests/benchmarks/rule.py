@@ -80,7 +80,8 @@ class Baselines(BaseModel):
 
     def of(self, machine: Machine) -> Baseline:
         """That of this machine, or else the newest."""
-        return next((each for each in self.machines if each.machine == machine), max(self.machines, key=_age))
+        newest = max(self.machines, key=lambda each: each.date)
+        return next((each for each in self.machines if each.machine == machine), newest)
 
     def renewed(self, baseline: Baseline) -> "Baselines":
         """With this one instead of its machine's last."""
@@ -133,10 +134,6 @@ def settle(table: pd.DataFrame, pairs: dict[str, list[float]]) -> pd.DataFrame:
         settled.loc[name, ["change", "allowance", "measured"]] = change, FLOOR, len(logs)
         settled.loc[name, "verdict"] = "ok" if change >= -FLOOR else "worse" if sure else "open"
     return settled.reset_index()
-
-
-def _age(baseline: Baseline) -> str:
-    return baseline.date
 
 
 def _verdict(ours: float, theirs: float, allowance: float) -> str:
