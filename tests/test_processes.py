@@ -11,13 +11,15 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 from plugin_catalogues import lent_catalogues
 from torture.program import is_at_work
 
 import initbench as ib
+from initbench.cli import main
 from initbench.core.errors import UsageError, WorkError
 from initbench.engine.timing import Stopwatch
-from initbench.grid import executors, on_processes, training
+from initbench.grid import executors, first_copy, on_processes, training
 from initbench.grid.executors import Hands, executor_of
 from initbench.grid.training import prepare
 
@@ -194,7 +196,7 @@ def test_a_process_that_cannot_begin_is_one_line(tmp_path, monkeypatch):
     def fails(*_, **__):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(on_processes.multiprocessing.get_context(on_processes.BEGIN).Process, "start", fails)
+    monkeypatch.setattr(on_processes.multiprocessing.get_context(first_copy.METHOD).Process, "start", fails)
     with pytest.raises(WorkError, match=r"^cannot start a process to train in: .*Resource temporarily unavailable$"):
         ib.run(study(), tmp_path / "out", executor="processes")
 
@@ -215,9 +217,9 @@ def test_what_cannot_be_is_refused(options, profile, message):
         executor_of(job, profile)
 
 
-def chosen(of, profile=None):
+def chosen(of, profile=None, begun=False):
     """Whom `auto` takes for this study, with two workers."""
-    return executors.chosen(prepare(of), profile)
+    return executors.chosen(prepare(of), profile, begun)
 
 
 LONG = {"compare": {"depth": [1, 20], "lr": [0.1, 0.01]}, "seeds": 20}
@@ -227,10 +229,37 @@ def test_auto_takes_processes_where_calls_are_much_of_much_work():
     small = ib.Study(**LONG, fix={"width": 20, "steps": 200})
     assert chosen(small) == "processes"
     assert chosen(small, Stopwatch(torch.device("cpu"))) == "threads"
-    assert chosen(ib.Study(**LONG, fix={"width": 20, "steps": 5})) == "threads"  # over before they have begun
+    short = ib.Study(**LONG, fix={"width": 20, "steps": 20})
+    assert (chosen(short), chosen(short, begun=True)) == ("threads", "processes")  # over before they have begun, or not
+    assert chosen(ib.Study(**LONG, fix={"width": 20, "steps": 1}), begun=True) == "threads"
+    assert chosen(ib.Study(compare={"lr": [0.1, 0.01]}, fix={"depth": 20, "steps": 10_000}, seeds=1)) == "threads"
     assert chosen(ib.Study(**LONG, fix={"width": 2000, "steps": 200, "batch_size": 1000})) == "threads"  # products
     torch.set_num_threads(1)
     assert chosen(small) == "threads"
+
+
+@pytest.mark.parametrize(("arguments", "cores", "begins"), [
+    (["train-grid"], 2, True),
+    (["train-grid", "--executor", "processes"], 2, True),
+    (["train-grid", "--executor", "threads"], 2, False),
+    (["train-grid", "--dry-run"], 2, False),
+    (["train-grid"], 1, False),
+    (["run"], 2, True),
+    (["run", "--executor", "ray"], 2, False),
+])  # fmt: skip
+def test_the_first_copy_begins_ahead_of_all_where_processes_may_train(monkeypatch, arguments, cores, begins):
+    begun = []
+    monkeypatch.setattr(first_copy, "begin", lambda: begun.append(True))
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert CliRunner().invoke(main, [*arguments, "no_such_study.toml"]).exit_code == 2
+    assert bool(begun) == begins
+
+
+def test_who_trains_asks_whether_the_first_copy_is_there(monkeypatch):
+    short = prepare(ib.Study(**LONG, fix={"width": 20, "steps": 20}))
+    for there, who in ((False, "threads"), (True, "processes")):
+        monkeypatch.setattr(first_copy, "_begun", there)
+        assert executors.chosen(short) == who
 
 
 def test_auto_keeps_plugins_and_large_data_in_this_process(monkeypatch):

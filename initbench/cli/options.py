@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,6 +103,14 @@ hands = together(
                  " it is tried once more, then its runs have failed. Default: none does."),
 )  # fmt: skip
 """Who trains: the fields of `initbench.grid.executors.Hands`."""
+
+
+def begin_ahead(executor: str) -> None:
+    """The process that workers are copies of, where they may be wanted: it loads torch while this one does."""
+    if executor in ("auto", "processes") and (os.cpu_count() or 1) > 1:
+        from initbench.grid import first_copy
+
+        first_copy.begin()
 
 
 def drawn(where: str, when: str = "") -> Callable[[Command], Command]:

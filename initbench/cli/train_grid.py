@@ -61,6 +61,8 @@ def train_grid_command(
     The best runs come first, chosen on validation; below them, what each factor explains of the test accuracy. The
     same command again trains nothing twice, and goes on where it was interrupted.
     """
+    if not dry_run:
+        options.begin_ahead(executor)
     from initbench.analysis import page
     from initbench.analysis.results import Results
     from initbench.engine.timing import Stopwatch

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from initbench.engine.timing import Stopwatch
+from initbench.grid import first_copy
 from initbench.grid.beside import Beside
 from initbench.grid.costs import bytes_of, calls, disk_of, multiply_adds, traffic
 from initbench.grid.executors import chosen
@@ -35,7 +36,7 @@ def estimate(job: Job) -> dict[str, str]:
     held = sum(data.bytes for data in job.data.values())
     sizes = sorted(many * bytes_of(cell, data) for many, cell, data in stacks)
     together = sum(sizes[-job.workers :])
-    executor = chosen(job)
+    executor = chosen(job, begun=first_copy.POSSIBLE)  # commands begin it ahead of all
     apart = SERVER + job.workers * (2 * held + PROCESS) if executor == "processes" else 0
     refused = f" ({refusals:,} impossible)" if (refusals := np.count_nonzero(plan.why)) else ""
     return {

@@ -13,7 +13,7 @@ from initbench.core.catalogue import did_you_mean
 from initbench.core.cell import Cell
 from initbench.core.errors import UsageError, require
 from initbench.engine.timing import Stopwatch
-from initbench.grid import costs
+from initbench.grid import costs, first_copy
 from initbench.grid.stacks import Done, Failed
 
 if TYPE_CHECKING:
@@ -23,8 +23,11 @@ EXECUTORS = {"threads": "on_threads", "processes": "on_processes", "ray": "on_ra
 """Names, and the modules of this folder whose function `executor` makes them: loaded when one is asked for."""
 AUTO = "auto"
 """Threads, or processes where these gain."""
-TAKE_TURNS, SHARE = 4.0, 0.1
-"""Seconds of calls, in which threads take turns, that are worth the start of processes; and their share of the work."""
+ANEW, BEGUN = 4.0, 0.5
+"""Seconds of calls, in which threads take turns, that are worth the start of processes: with the first copy, and
+where that is there (`initbench.grid.first_copy`)."""
+SHARE = 0.1
+"""Of the work, that such calls are at least."""
 COPIED = 2**28
 """Bytes of data that processes may take for copies of their own before they are asked for by name."""
 
@@ -90,24 +93,25 @@ def executor_of(job: Job, profile: Stopwatch | None) -> Executor:
     return made
 
 
-def chosen(job: Job, profile: Stopwatch | None = None) -> str:
-    """Of `EXECUTORS`, who is to train."""
+def chosen(job: Job, profile: Stopwatch | None = None, begun: bool | None = None) -> str:
+    """Of `EXECUTORS`, who is to train; `begun`, whether the first copy of worker processes is there by then."""
     if job.hands.executor != AUTO:
         return job.hands.executor
-    return "processes" if _processes_gain(job, profile) else "threads"
+    worth = BEGUN if (first_copy.is_begun() if begun is None else begun) else ANEW
+    return "processes" if _processes_gain(job, profile, worth) else "threads"
 
 
-def _processes_gain(job: Job, profile: Stopwatch | None) -> bool:
-    """Whether much of the work is calls, a good part of it, and nothing ties it to this process."""
+def _processes_gain(job: Job, profile: Stopwatch | None, worth: float) -> bool:
+    """Whether calls are `worth` seconds or more, a good part of the work, and nothing ties it to this process."""
     only_here = profile is not None or job.hands.address is not None or job.device.type != "cpu" or job.plugins
     copies = job.workers * sum(data.bytes for data in job.data.values())
-    if only_here or job.workers == 1 or copies > COPIED:
+    if only_here or min(job.workers, len(job.plan.stacks)) == 1 or copies > COPIED:
         return False
     calls = arithmetic = 0.0
     for many, cell in zip(job.plan.stacks.sizes, job.plan.stacks.firsts(), strict=True):
         calls += costs.calls(cell, job.data[cell.dataset])
         arithmetic += many * costs.arithmetic(cell, job.data[cell.dataset])
-    return calls > max(TAKE_TURNS, SHARE * (calls + arithmetic))
+    return calls > max(worth, SHARE * (calls + arithmetic))
 
 
 def carried_out(executor: Executor, stacks: Iterable[Sequence[Cell]]) -> Iterator[Done]:

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import signal
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import ModuleType
@@ -26,15 +23,12 @@ import torch
 
 from initbench.core.errors import InitbenchError, WorkError, require
 from initbench.engine.timing import Stopwatch
+from initbench.grid import first_copy
 from initbench.grid.at_work import serve, shared
 from initbench.grid.executors import Attempt
 from initbench.grid.stacks import Done, Failed
 from initbench.grid.training import Job
 
-BEGIN = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-"""How workers begin: as copies of a process that has loaded torch and done nothing, where the system can."""
-LOADED = [serve.__module__, "torch._dynamo"]
-"""By that process, once for all: optimizers of torch load the latter when one is made, which takes seconds."""
 GRACE = 5.0
 """Seconds that the end waits for workers that were told to halt."""
 
@@ -61,15 +55,12 @@ class Processes:
     def __init__(self, job: Job) -> None:
         self._job = job
         self.slots = min(job.workers, len(job.plan.stacks))
-        self._context: Any = multiprocessing.get_context(BEGIN)
+        self._context: Any = multiprocessing.get_context(first_copy.METHOD)
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
         self._shared = shared(self._job, uuid.uuid4().hex, max(1, torch.get_num_threads() // self.slots))
-        if BEGIN == "forkserver":
-            self._context.set_forkserver_preload(LOADED)
-            with _deaf(signal.SIGINT):  # as its copies then are, from their first moment
-                forkserver.ensure_running()
+        first_copy.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -127,19 +118,6 @@ class Processes:
         worker.line.close()
         worker.process.kill()
         worker.process.join()
-
-
-@contextmanager
-def _deaf(to: signal.Signals) -> Iterator[None]:
-    """A process that begins meanwhile ignores the signal, and leaves the judgement to this one."""
-    if threading.current_thread() is not threading.main_thread():  # Python lets no other set a handler
-        yield
-        return
-    before = signal.signal(to, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(to, before)
 
 
 @contextmanager
