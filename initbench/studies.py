@@ -48,6 +48,7 @@ from initbench.core.catalogue import did_you_mean, require_known
 from initbench.core.errors import UsageError, complaint, require
 from initbench.core.files import read_toml
 from initbench.grid.factors import SPECS, as_stored, shown
+from initbench.grid.study_files import listed
 from initbench.kinds import Options, Where, Work, work_of
 
 
@@ -231,15 +232,6 @@ def report(inquiry: Inquiry, path: Path, parts: Mapping[str, Results], found: pd
     lines += [f"- {name or path.stem}: {_fixed(results)}" for name, results in parts.items()]
     source = f"Source: {inquiry.source}. " if inquiry.source else ""
     return "\n".join([*lines, "", f"{source}Again: `initbench run {path.as_posix()}`.", ""])
-
-
-def listed(folder: Path) -> pd.DataFrame:
-    """The study files in `folder`: name, question, source, and how many expectations each states."""
-    files = sorted(folder.glob("*.toml"))
-    if not files:
-        raise UsageError(f"no study files in {folder}/")
-    rows = [(path.stem, study.question, study.source, len(study.expect)) for path in files for study in [read(path)]]
-    return pd.DataFrame(rows, columns=["name", "question", "source", "expectations"])
 
 
 def index(folder: Path, found: Mapping[str, pd.DataFrame]) -> str:

@@ -1,5 +1,7 @@
 """Theory runs on one thread, and leaves torch's and numpy's threads as it found them."""
 
+from threading import Barrier, Event, Thread
+
 import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -33,6 +35,26 @@ def counted_and_failed():
 def test_threads_are_given_back_whatever_happens():
     with pytest.raises(ZeroDivisionError):
         counted_and_failed()
+    assert torch.get_num_threads() == 3
+    assert threads_of_numpy() == {3}
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_calls_of_several_threads_give_the_threads_back():
+    """Numpy's threads are the process's: the last to end must not keep what it found, the limit of the first."""
+    inside, first_done = Barrier(2), Event()
+
+    def first():
+        with one_thread():
+            inside.wait(20)
+        first_done.set()
+
+    thread = Thread(target=first)
+    thread.start()
+    with one_thread():
+        inside.wait(20)
+        assert first_done.wait(20)
+    thread.join()
     assert torch.get_num_threads() == 3
     assert threads_of_numpy() == {3}
 

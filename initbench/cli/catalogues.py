@@ -23,7 +23,7 @@ def list_command(kind: str, form: str) -> None:
     import pandas as pd
 
     if kind == "studies":
-        from initbench.studies import listed
+        from initbench.grid.study_files import listed
 
         output.echo(listed(Path("studies")), form)
         return

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import scipy  # and not scipy.linalg: few need it, and it takes a tenth of a second to load
 import torch
-from scipy.linalg import hadamard
 
 from initbench.core.errors import require
 from initbench.datasets.record import Data, DataSet
@@ -35,7 +35,7 @@ def orthogonal_patterns(classes: int = 4, strongest: float = 0.8, weakest: float
     )
 
     def load(_root: Path | None, _download: bool) -> Data:
-        patterns = hadamard(classes) / classes**0.5
+        patterns = scipy.linalg.hadamard(classes) / classes**0.5
         contrasts = np.concatenate([[1.0], np.geomspace(strongest, weakest, classes - 1)])
         images = torch.tensor(patterns * contrasts @ patterns.T, dtype=torch.float32, device="cpu")
         labels = torch.arange(classes)

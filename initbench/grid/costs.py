@@ -9,7 +9,7 @@ from functools import lru_cache
 from initbench.core.cell import Cell
 from initbench.core.records import parameter_count, shape_of
 from initbench.datasets import Data
-from initbench.recipe.samples import batch_length, held_out, steps_of
+from initbench.recipe.samples import batch_length, held_out, steps_of, training_images
 
 COPIES = 6
 """Of the parameters: themselves, two gradients on their way, up to three of the optimizer."""
@@ -41,19 +41,16 @@ def _parameters(depth: int, width: int, features: int, classes: int) -> int:
 
 def multiply_adds(cell: Cell, data: Data) -> int:
     """Of one training: forward, both backward products (but the images'), and the final evaluation."""
-    images = len(data.train_images)
-    held = held_out(images, cell.validation)
     weights = [layer.fan_in * layer.fan_out for layer in shape_of(cell, data.features, data.classes).layers]
-    step = batch_length(cell, images - held) * (3 * sum(weights) - weights[0])
-    return steps_of(cell, images - held) * step + (held + len(data.test_images)) * sum(weights)
+    step = batch_length(cell, training_images(cell, data)) * (3 * sum(weights) - weights[0])
+    return updates(cell, data) * step + _evaluated(cell, data) * sum(weights)
 
 
 def traffic(cell: Cell, data: Data) -> int:
     """Bytes that one training moves between memory and processor, about."""
-    images = len(data.train_images)
-    held = held_out(images, cell.validation)
-    evaluation = EVALUATION_PASSES * (held + len(data.test_images)) * _units(cell, data.classes)
-    return updates(cell, data) * update_traffic(cell, data.features, data.classes, images - held) + 4 * evaluation
+    update = update_traffic(cell, data.features, data.classes, training_images(cell, data))
+    evaluation = EVALUATION_PASSES * _evaluated(cell, data) * _units(cell, data.classes)
+    return updates(cell, data) * update + 4 * evaluation
 
 
 def update_traffic(cell: Cell, features: int, classes: int, images: int) -> int:
@@ -78,8 +75,12 @@ def arithmetic(cell: Cell, data: Data) -> float:
 
 def updates(cell: Cell, data: Data) -> int:
     """Steps of one training, if nothing stops it early."""
-    images = len(data.train_images)
-    return steps_of(cell, images - held_out(images, cell.validation))
+    return steps_of(cell, training_images(cell, data))
+
+
+def _evaluated(cell: Cell, data: Data) -> int:
+    """Images that are looked at after training: those held out, and those for test."""
+    return held_out(len(data.train_images), cell.validation) + len(data.test_images)
 
 
 def disk_of(cells: Iterable[Cell]) -> int:

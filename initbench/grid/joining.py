@@ -26,7 +26,7 @@ from initbench.grid.factors import in_one_type, lecture_name
 from initbench.grid.store import ROWS, Store
 from initbench.grid.training_plan import TrainingPlan, identity
 from initbench.recipe import REGULARIZERS
-from initbench.recipe.samples import held_out, steps_of
+from initbench.recipe.samples import steps_of, training_images
 
 if TYPE_CHECKING:
     from initbench.grid.training import Job
@@ -145,5 +145,4 @@ def _cells_table(job: Job, span: slice) -> pd.DataFrame:
 
 def _steps(job: Job, cell: Cell, why: int) -> int:
     """Updates that are made; of an impossible cell, those that were asked for."""
-    images = len(job.data[cell.dataset].train_images)
-    return cell.steps if why else steps_of(cell, images - held_out(images, cell.validation))
+    return cell.steps if why else steps_of(cell, training_images(cell, job.data[cell.dataset]))

@@ -12,7 +12,7 @@ from initbench.datasets import PREPARATIONS, Data
 from initbench.grid.costs import bytes_of
 from initbench.initializers import INITIALIZERS
 from initbench.recipe import OPTIMIZERS, REGULARIZERS, SCHEDULES
-from initbench.recipe.samples import batch_length, held_out
+from initbench.recipe.samples import batch_length, training_images
 
 
 def refusal(cell: Cell, data: Data) -> str:
@@ -23,7 +23,7 @@ def refusal(cell: Cell, data: Data) -> str:
         return f"{what} about {needed / 2**30:.3g} GiB; this machine has {there / 2**30:.3g}"
     network = shape_of(cell, data.features, data.classes)
     try:
-        images = len(data.train_images) - held_out(len(data.train_images), cell.validation)
+        images = training_images(cell, data)
         if images < (fewest := PREPARATIONS.make(cell.normalization).fewest):
             return f"{cell.normalization} needs {fewest} training images or more; {images} is left"
         initializer, activation = INITIALIZERS.make(cell.init), ACTIVATIONS.make(cell.activation)

@@ -27,7 +27,7 @@ from initbench.grid.costs import bytes_of, update_traffic
 from initbench.grid.refusals import refusal
 from initbench.initializers import INITIALIZERS
 from initbench.recipe import OPTIMIZERS, REGULARIZERS
-from initbench.recipe.samples import held_out
+from initbench.recipe.samples import training_images
 
 FEWEST = 8
 """A stack is not split among cores below this many networks: calls would take longer than products."""
@@ -231,9 +231,8 @@ def _size(cell: Cell, data: Data, most: int, share: int) -> int:
     """How many networks like `cell` are best stacked, where a core has `share` trainings of all."""
     if most == 1:
         return 1
-    images = len(data.train_images) - held_out(len(data.train_images), cell.validation)
     # as many as move no more memory than `most` cells of reference do
-    alike = most * _MOVED // update_traffic(cell, data.features, data.classes, images)
+    alike = most * _MOVED // update_traffic(cell, data.features, data.classes, training_images(cell, data))
     return max(most, min(SMALL, alike, share // TURNS))
 
 

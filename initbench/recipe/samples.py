@@ -83,6 +83,12 @@ def held_out(images: int, validation: float) -> int:
     return held
 
 
+def training_images(cell: Cell, data: Data) -> int:
+    """How many are left to train on."""
+    images = len(data.train_images)
+    return images - held_out(images, cell.validation)
+
+
 def batch_length(cell: Cell, images: int) -> int:
     """Images of a full minibatch."""
     return min(cell.batch_size or images, images)

@@ -14,7 +14,6 @@ from itertools import islice, product
 import numpy as np
 from numpy.polynomial.polynomial import polyder, polyval
 from numpy.typing import NDArray
-from scipy.optimize import elementwise
 
 from initbench.activations import Activation
 from initbench.theory import expectation
@@ -66,6 +65,8 @@ class CosineMap:
 
     def _by_angles(self, w: Real, b: Real, q: Real, chi_1: Real) -> tuple[Real, Real]:
         """The root of r = (1 - C) / (1 - c) = 1 in the angle, c = cos(angle): r falls from chi_1 at 0 to 1 - C(0)."""
+        from scipy.optimize import elementwise  # here, as in `roots`
+
         known = (w, q, chi_1)
         right = np.full_like(w, math.pi / 2)
         low = right * 2.0**-HALVINGS

@@ -26,8 +26,9 @@ from initbench.theory.scalar_maps import ScalarMap, passed
 Real = NDArray[np.float64]
 Pairing = tuple[Activation, Sequence[Promise]]
 
-_OCTAVES = np.arange(-60.0, 5.0)
-"""Panels end at powers of 2 around 0: a steep map has structure there at every scale."""
+_OCTAVES = np.concatenate([np.arange(-60.0, -12.0, 4.0), np.arange(-12.0, 5.0)])
+"""Panels end at powers of 2 around 0: a steep map has structure there at every scale. Near 0 at every fourth: few have
+any there, and their panels are cut."""
 _POINTS = 15
 """Of a panel; every other one makes a rule, too."""
 _ROUNDS, _FEW, _MANY = 9, 8, 256

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import elementwise
 
 Real = NDArray[np.float64]
 
@@ -33,6 +32,8 @@ def roots(function: Callable[..., Real], grid: Real, *args: Real) -> Roots:
     Where values change their sign there is a root. Where they come near to 0 and go away again, their extremum is
     sought: beyond 0 it parts two roots, which may be nearer to each other than any grid (a tangent bifurcation).
     """
+    from scipy.optimize import elementwise  # here, as it takes a quarter of a second to load, and few commands need it
+
     values = function(grid, *(arg[:, None] for arg in args))
     sign = np.sign(np.where(np.abs(values) < ROUNDING, 0, values))
     crossing, folded = _crossings(sign, grid), _folds(function, values * sign, sign, grid, args)
@@ -67,6 +68,8 @@ def _folds(function: Callable[..., Real], size: Real, sign: Real, grid: Real, ar
     row, at = np.nonzero(alike & (middle <= left) & (middle <= right) & near)
     if not len(row):
         return row, grid[at], grid[at]
+    from scipy.optimize import elementwise  # here, as above
+
     way = sign[row, at + 1]
     ends = grid[at], grid[at + 1], grid[at + 2]
     found = elementwise.find_minimum(
