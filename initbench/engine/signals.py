@@ -46,14 +46,15 @@ def product(signals: Signals, weights: Sequence[tuple[Tensor, slice]]) -> Tensor
 
 
 def at_scale(products: Tensor, signals: Signals, scales: Sequence[float], terms: int) -> Tensor:
-    """The products of `signals` at their true scale, by what a sum of `terms` independent terms comes to.
+    """The products of `signals`, in their place, at their true scale, by what `terms` independent terms come to.
 
     In float64 for all models if float32 might not hold the values or squares of one: to split a stack costs more.
     """
     sizes = [scale * (terms * square) ** 0.5 for scale, square in zip(scales, signals.squares, strict=True)]
     safe = all(size == 0 or SAFE[0] < size < SAFE[1] for size in sizes)
     factors = [scale * 2.0**exponent for scale, exponent in zip(scales, signals.exponents, strict=True)]
-    return _scaled(products if safe else products.double(), factors)
+    true = products if safe else products.double()
+    return true.mul_(_column(factors, true))
 
 
 def from_true(tensor: Tensor, squares: Sequence[float], dtype: torch.dtype) -> Signals:
@@ -61,7 +62,8 @@ def from_true(tensor: Tensor, squares: Sequence[float], dtype: torch.dtype) -> S
     if tensor.dtype == dtype:
         return Signals(tensor, (0,) * len(tensor), tuple(squares))
     exponents = tuple(_exponent(largest) for largest in tensor.abs().amax(dim=(1, 2)).tolist())
-    return Signals(_scaled(tensor, [2.0**-e for e in exponents]).to(dtype), exponents, tuple(squares))
+    near_1 = tensor * _column([2.0**-exponent for exponent in exponents], tensor)
+    return Signals(near_1.to(dtype), exponents, tuple(squares))
 
 
 def drowned(tensor: Tensor, signals: Signals) -> list[int]:
@@ -81,8 +83,9 @@ def part(tensor: Tensor, kept: Sequence[int]) -> Tensor:
     return tensor if len(kept) == len(tensor) else tensor[list(kept)]
 
 
-def _scaled(tensor: Tensor, factors: Sequence[float]) -> Tensor:
-    return tensor * torch.tensor(factors, dtype=tensor.dtype, device=tensor.device)[:, None, None]
+def _column(factors: Sequence[float], like: Tensor) -> Tensor:
+    """A factor a model."""
+    return torch.tensor(factors, dtype=like.dtype, device=like.device)[:, None, None]
 
 
 def _exponent(largest: float) -> int:
