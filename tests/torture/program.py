@@ -89,9 +89,12 @@ def _keep_a_journal(path):
 
 
 def warm(out):
-    """Run the grid here, uninterrupted, so that forks have all that is imported and tuned at once."""
+    """Run the grid here, uninterrupted, so that forks have all that is imported and tuned at once.
+
+    On threads: the process that workers are copies of would be this one's child, and no fork could have one.
+    """
     with contextlib.redirect_stdout(None):
-        main([*GRID, "--out", str(out)], standalone_mode=False)
+        main([*GRID, "--executor", "threads", "--out", str(out)], standalone_mode=False)
 
 
 def variance(out, prepare=lambda: None):
@@ -106,7 +109,7 @@ def jacobian(out, prepare=lambda: None):
     study.write_text(
         'question = "?"\nkind = "jacobian"\ninit = ["he"]\nactivation = ["relu"]\ndepth = 2\nwidth = 8\nseeds = 1\n'
     )
-    told = ["--reports", folder / "reports", "--no-figures", "--format", "csv"]
+    told = ["--reports", folder / "reports", "--no-figures", "--format", "csv", "--executor", "threads"]
     return Process(["run", study, "--out", out, *told], prepare)
 
 
