@@ -255,6 +255,11 @@ def test_the_first_copy_begins_ahead_of_all_where_processes_may_train(monkeypatc
     assert bool(begun) == begins
 
 
+def test_the_first_copy_loads_what_workers_run():
+    """By name, and what it cannot load it passes over in silence."""
+    assert first_copy.LOADED[0] == on_processes.serve.__module__
+
+
 def test_who_trains_asks_whether_the_first_copy_is_there(monkeypatch):
     short = prepare(ib.Study(**LONG, fix={"width": 20, "steps": 20}))
     for there, who in ((False, "threads"), (True, "processes")):
