@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from initbench.activations import Activation
 from initbench.theory import expectation
 from initbench.theory.half_lines import hermite
+from initbench.theory.roots import bracketed
 
 Real = NDArray[np.float64]
 
@@ -65,14 +66,13 @@ class CosineMap:
 
     def _by_angles(self, w: Real, b: Real, q: Real, chi_1: Real) -> tuple[Real, Real]:
         """The root of r = (1 - C) / (1 - c) = 1 in the angle, c = cos(angle): r falls from chi_1 at 0 to 1 - C(0)."""
-        from scipy.optimize import elementwise  # here, as in `roots`
-
         known = (w, q, chi_1)
         right = np.full_like(w, math.pi / 2)
         low = right * 2.0**-HALVINGS
         inside = (self._lost(low, *known)[0] > 1) & (self._lost(right, *known)[0] < 1)
-        found = elementwise.find_root(lambda angle, *at: self._lost(angle, *at)[0] - 1, (low, right), args=known)
-        angle = np.where(inside, found.x, np.where(self._lost(right, *known)[0] < 1, low, right))
+        angle = np.where(self._lost(right, *known)[0] < 1, low, right)
+        between = (of[inside] for of in (low, right, *known))
+        angle[inside] = bracketed(lambda angle, *at: self._lost(angle, *at)[0] - 1, *between)
         return np.cos(angle) * (angle < right), self._lost(angle, *known)[1]
 
     def _lost(self, angle: Real, w: Real, q: Real, chi_1: Real) -> tuple[Real, Real]:
