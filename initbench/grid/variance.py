@@ -73,7 +73,7 @@ def predictions(study: VarianceStudy, moments: InputMoments, laws: str | Sequenc
     for name, each in zip(PREDICTIONS[3:], zip(*map(astuple, network.layers), strict=True), strict=False):
         columns[name] = np.tile(each, len(who))
     columns |= {name: values.ravel() for name, values in table.items()}
-    return pd.DataFrame(columns, columns=list(PREDICTIONS))
+    return pd.DataFrame({name: columns[name] for name in PREDICTIONS}, copy=False)  # each column as it is here
 
 
 def measure(
