@@ -66,11 +66,14 @@ def again(doubtful, table, baseline, ratios, machine):
         if there:
             pairs = {name: [] for name in doubtful}
             for _ in range(rule.LOOKS):
-                click.echo(f"Looks slower, measured beside {baseline.commit} {rule.PAIRS} times: {', '.join(doubtful)}")
+                often = f"{rule.FEW} to {rule.PAIRS} times"
+                click.echo(f"Looks slower, measured beside {baseline.commit} {often}: {', '.join(doubtful)}")
                 for _ in range(rule.PAIRS):
                     ours, theirs = measure(doubtful).ratios, measure(doubtful, there).ratios
                     for name in doubtful:
                         pairs[name].append(ours[name] / theirs[name])
+                    if not (doubtful := [name for name in doubtful if not rule.unchanged(pairs[name])]):
+                        break
                 table = rule.settle(table, pairs)
                 if not (doubtful := names(table, "open")):
                     break

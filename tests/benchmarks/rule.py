@@ -16,6 +16,8 @@ DOUBT = 0.08
 """A ratio lower by this share is looked at again, beside the baseline's own commit on this very machine."""
 PAIRS, LOOKS = 7, 3
 """How often the two are then measured in turns before they are judged; how often so while that leaves it open."""
+FEW = 3
+"""So many turns are enough where they show no more than half of what is allowed: a quarter's slowdown never does."""
 CERTAIN = 0.001
 """The p-value of those pairs below which the workload is called worse."""
 FALSE_ALARM = 0.001
@@ -118,6 +120,11 @@ def judge(baseline: Baseline, ratios: dict[str, list[float]], machine: Machine) 
 def doubtful(table: pd.DataFrame) -> list[str]:
     """The workloads of a judged table that have to be measured again."""
     return table.loc[(table["change"] < -DOUBT) | (table["verdict"] == "worse"), "workload"].tolist()
+
+
+def unchanged(quotients: list[float]) -> bool:
+    """Whether these few, a workload's ratios here over the baseline's commit's beside it, are as good as equal."""
+    return len(quotients) >= FEW and statistics.mean(map(math.log, quotients)) >= math.log1p(-FLOOR / 2)
 
 
 def settle(table: pd.DataFrame, pairs: dict[str, list[float]]) -> pd.DataFrame:
