@@ -243,6 +243,7 @@ def test_auto_takes_processes_where_calls_are_much_of_much_work():
     (["train-grid", "--executor", "processes"], 2, True),
     (["train-grid", "--executor", "threads"], 2, False),
     (["train-grid", "--dry-run"], 2, False),
+    (["train-grid", "--device", "cuda:0"], 2, False),
     (["train-grid"], 1, False),
     (["run"], 2, True),
     (["run", "--executor", "ray"], 2, False),

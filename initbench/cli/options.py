@@ -105,9 +105,9 @@ hands = together(
 """Who trains: the fields of `initbench.grid.executors.Hands`."""
 
 
-def begin_ahead(executor: str) -> None:
+def begin_ahead(executor: str, device: str) -> None:
     """The process that workers are copies of, where they may be wanted: it loads torch while this one does."""
-    if executor in ("auto", "processes") and (os.cpu_count() or 1) > 1:
+    if executor in ("auto", "processes") and device in ("auto", "cpu") and (os.cpu_count() or 1) > 1:
         from initbench.grid import first_copy
 
         first_copy.begin()

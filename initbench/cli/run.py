@@ -49,7 +49,7 @@ def run_command(
     Each says what it expects before it runs, and is told whether that held. The same command again computes nothing
     twice, and goes on where it was interrupted.
     """
-    options.begin_ahead(executor)
+    options.begin_ahead(executor, device)
     from initbench import studies as files
     from initbench.core.errors import InitbenchError, require
     from initbench.grid.executors import Hands

@@ -62,7 +62,7 @@ def train_grid_command(
     same command again trains nothing twice, and goes on where it was interrupted.
     """
     if not dry_run:
-        options.begin_ahead(executor)
+        options.begin_ahead(executor, device)
     from initbench.analysis import page
     from initbench.analysis.results import Results
     from initbench.engine.timing import Stopwatch
