@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
-from initbench.theory.roots import roots
+from initbench.theory.roots import bracketed, roots
 
 GRID = np.linspace(-3, 3, 14)
 
@@ -32,3 +33,23 @@ def test_a_root_on_the_grid_counts_once_and_rounding_is_none():
     noise = np.random.default_rng(0).normal(scale=1e-15, size=GRID.size)
     assert not len(roots(lambda t, at: np.interp(t, GRID, noise) + 0 * at, GRID, np.array([0.0])).row)
     assert not len(roots(lambda t, at: 1 + np.interp(t, GRID, noise) + 0 * at, GRID, np.array([0.0])).row)
+
+
+@pytest.mark.parametrize("function", [
+    lambda t, at: np.exp(40 * t) - np.exp(40 * at),  # nearly all of it at one end
+    lambda t, at: np.tanh(300 * (t - at)),  # flat but for a step
+    lambda t, at: (t - at) ** 3,  # a triple root
+    lambda t, at: np.sin(t - at) + 1e-3 * (t - at),
+    lambda t, at: np.where(t < at, -1.0, 2.0),  # a jump
+])  # fmt: skip
+def test_brackets_end_where_brents_method_does(function):
+    places = np.array([-0.9, -0.1, 0.0, 1e-9, 0.5, 0.99])
+    found = bracketed(function, np.full_like(places, -1.0), np.full_like(places, 1.0), places)
+    expected = [brentq(function, -1, 1, args=(at,), xtol=1e-15, maxiter=1000) for at in places]
+    assert found == pytest.approx(expected, abs=1e-5 if function(0.1, 0.0) < 0.01 else 1e-13)
+
+
+def test_brackets_of_nothing_and_roots_at_their_ends():
+    line = lambda t, at: t - at  # noqa: E731
+    assert not len(bracketed(line, np.empty(0), np.empty(0), np.empty(0)))
+    assert bracketed(line, np.array([0.0, 0.0]), np.array([1.0, 1.0]), np.array([0.0, 1.0])).tolist() == [0.0, 1.0]
