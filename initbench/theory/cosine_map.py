@@ -69,8 +69,9 @@ class CosineMap:
         known = (w, q, chi_1)
         right = np.full_like(w, math.pi / 2)
         low = right * 2.0**-HALVINGS
-        inside = (self._lost(low, *known)[0] > 1) & (self._lost(right, *known)[0] < 1)
-        angle = np.where(self._lost(right, *known)[0] < 1, low, right)
+        below = self._lost(right, *known)[0] < 1
+        inside = below & (self._lost(low, *known)[0] > 1)
+        angle = np.where(below, low, right)
         between = (of[inside] for of in (low, right, *known))
         angle[inside] = bracketed(lambda angle, *at: self._lost(angle, *at)[0] - 1, *between)
         return np.cos(angle) * (angle < right), self._lost(angle, *known)[1]

@@ -1,6 +1,6 @@
 """Roots of many functions of one shape at once, found between the points of a grid; also two in one gap of it.
 
-Here, as scipy.optimize takes half a second to load, a third of what all pairings of a network take.
+Not by scipy.optimize, which takes half a second to load: a third of what the theory of all pairings takes.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def bracketed(function: Callable[..., Real], low: Real, high: Real, *args: Real)
     Ridders (1979): times an exponential of t, the values at the ends and in the middle are on a line, whose root is the
     next place. So a bracket halves at least, and near a simple root the digits double.
     """
-    place, (at_low, at_high) = np.full_like(low, np.inf), (function(end, *args) for end in (low, high))
+    place = np.full_like(low, np.inf)
+    at_low, at_high = function(low, *args), function(high, *args)
     for _ in range(HALVINGS):
         middle, before = (low + high) / 2, place
         at_middle = function(middle, *args)

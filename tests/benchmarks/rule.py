@@ -17,7 +17,7 @@ DOUBT = 0.08
 PAIRS, LOOKS = 7, 3
 """How often the two are then measured in turns before they are judged; how often so while that leaves it open."""
 FEW = 3
-"""So many turns are enough where they show no more than half of what is allowed: a quarter's slowdown never does."""
+"""So many turns are enough where they show at most half of what is allowed: a quarter's slowdown hardly ever does."""
 CERTAIN = 0.001
 """The p-value of those pairs below which the workload is called worse."""
 FALSE_ALARM = 0.001
