@@ -133,6 +133,25 @@ def test_a_baseline_is_compared_with_seeds_as_replicates():
             differences(other, before)
 
 
+def test_a_signal_that_died_differs_from_the_baselines():
+    rng = np.random.default_rng(9)
+    alive, dead = layers_of(rng), layers_of(rng).assign(z_second_moment=0.0)
+    (gone,), (come,) = differences(dead, alive), differences(alive, dead)
+    assert gone.startswith("he with relu, forward: ×0 of the baseline at layer 1 (p = 0")
+    assert come.startswith("he with relu, forward: ×inf of the baseline at layer 1 (p = 0")
+    assert differences(dead, dead) == []
+
+
+def test_a_baseline_of_one_seed_is_refused_before_the_work(tmp_path, monkeypatch):
+    run = CliRunner().invoke
+    few = ["variance", "--depth=2", "--width=8", "--batch=4", "--init=he", "--activation=relu", "--no-figures"]
+    assert run(main, [*few, "--seeds=1", f"--out={tmp_path / 'one'}"]).exit_code == 0
+    for seeds, out in ((2, "two"), (1, "again")):
+        found = run(main, [*few, f"--seeds={seeds}", f"--out={tmp_path / out}", f"--baseline={tmp_path / 'one'}"])
+        assert (found.exit_code, found.output) == (2, "Error: --baseline needs two seeds or more, here and there\n")
+        assert not (tmp_path / out).exists()
+
+
 def test_failures_name_what_is_not_healthy_and_what_is_not_as_predicted():
     row = {"init": "he", "activation": "relu", "direction": "forward", "word": "stable", "cause": "",
            "agreement": "consistent", "p_value": 0.5, "agreement_cause": ""}  # fmt: skip

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ from initbench.analysis import comparison
 from initbench.analysis.comparison import anova, paired, ranking, rates, tuned
 from initbench.analysis.comparison.scores import Scores, scores
 from initbench.analysis.figures import forest, rank_diagram
+from initbench.analysis.results import Results
 from initbench.cli import main
 from initbench.core.errors import UsageError
 
@@ -275,6 +278,62 @@ def test_the_command_tells_tables_and_names_what_is_wrong(results):
         found = run(*words)
         assert found.exit_code == 2, words
         assert message in found.output
+
+
+def test_a_run_without_curves_takes_no_others_validation():
+    """Of six runs the first was not made and has no curve: the others' validation still chooses their rate."""
+    factors = [(init, lr) for init in "abc" for lr in (0.1, 0.01)]
+    runs = pd.DataFrame(factors, columns=["init", "lr"]).assign(
+        cell_id=range(6),
+        seed=0,
+        status=["impossible", *["finished"] * 5],
+        val_accuracy=[np.nan, 0.9, 0.2, 0.8, 0.5, 0],
+    )[["cell_id", "init", "lr", "seed", "status", "val_accuracy"]]
+    curves = pd.DataFrame({"cell_id": range(1, 6), "step": 7, "train_loss": np.arange(1.0, 6.0)})
+    folder = SimpleNamespace(study={"kind": "train", "tune": {"lr": []}}, runs=runs, table={"curves": curves}.get)
+    found = scores(folder, "init", "recorded(of=train_loss)")
+    assert found.frame[["init", "lr", "value", "val"]].to_numpy().tolist() == [
+        ["a", 0.01, 1, 0.9], ["b", 0.1, 2, 0.2], ["b", 0.01, 3, 0.8], ["c", 0.1, 4, 0.5],
+        ["c", 0.01, 5, 0]]  # fmt: skip
+    assert found.tuned.frame["value"].tolist() == [1, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("metric", "best"),
+    [("test_loss", "low"), ("final(of=test_loss)", "low"), ("test_accuracy", "high"), ("gap", "low"),
+     ("reached(value=0.3)", "high"), ("average(of=condition)", "low"), ("steps", None), ("average(of=q)", None)],
+)  # fmt: skip
+def test_ranks_know_which_end_of_a_metric_is_the_best(monkeypatch, metric, best):
+    frame = table_of([[0.1] * 3, [0.2] * 3, [0.4] * 3]).frame.replace({"l0": "low", "l1": "middle", "l2": "high"})
+    monkeypatch.setattr(comparison, "scores", lambda *_: Scores(frame, "init", metric))
+    folder = Results.__new__(Results)
+    if best is None:
+        with pytest.raises(UsageError, match="neither more nor less is better"):
+            comparison.compare(folder, "init", metric=metric, table="ranks")
+    else:
+        assert comparison.compare(folder, "init", metric=metric, table="ranks")["level"].iloc[0] == best
+
+
+def test_levels_that_tie_everywhere_are_not_told_apart():
+    tied = ranking.ranks(table_of(np.full((3, 4), 0.1)))
+    assert tied[["rank", "p_friedman", "p_iman_davenport"]].drop_duplicates().to_numpy().tolist() == [[2, 1, 1]]
+    assert "Friedman's p = 1." in rank_diagram.draw(rank_diagram.summary(tied)).texts[-1].get_text().replace("\n", " ")
+
+
+def test_where_nothing_varies_nothing_is_explained():
+    with pytest.raises(UsageError, match="no factor varies among the networks that have a number of metric"):
+        anova.explained(table_of([[0.5], [np.nan]]))
+
+
+def test_practically_no_difference_of_ratios_is_a_ratio():
+    """The bound is of the logarithm: within ±0.1 is between exp(-0.1) and exp(0.1), around a ratio of 1."""
+    logs = table_of([[0.0] * 5, [0.01, 0.02, 0.0, 0.01, 0.01]])
+    numbers = forest.summary(paired.differences(replace(logs, ratio=True), "l0", bound=0.1))
+    assert numbers["word"].tolist() == ["equivalent"]
+    figure = forest.draw(numbers)
+    band = figure.axes[0].patches[0].get_extents().transformed(figure.axes[0].transData.inverted())
+    assert (band.x0, band.x1) == pytest.approx((np.exp(-0.1), np.exp(0.1)))
+    assert "Shaded: ×0.905 to ×1.11, practically" in figure.texts[-1].get_text().replace("\n", " ")
 
 
 def test_scores_of_a_study_have_no_choice_where_one_level_is_tuned(results):

@@ -305,6 +305,13 @@ class TestFigure:
         assert "critical" not in set(summary[summary.activation == "softplus"].init)  # there is none: no spectrum
         assert len(summary) == 5 * 5
 
+    def test_a_network_that_leaves_float64_has_its_layers_alone(self):
+        frame = jacobians(init=["normal(std=1e40)", "he_normal"], activation="relu", depth=6, width=4, seeds=1, batch=2,
+                          spectrum=True)  # fmt: skip
+        summary = jacobian_spectrum.summary(frame)
+        assert set(summary[summary.init == "normal(std=1e40)"].scope) == {"layer"}
+        assert len(jacobian_spectrum.draw(summary).axes[0].collections) == 2 + 2  # bands, and one network's bar
+
     def test_isometry_is_seen(self, frame):
         """Each panel's first curve is orthogonal's: at 1 in each layer, and the whole network's bar is short."""
         figure = jacobian_spectrum.draw(jacobian_spectrum.summary(frame))

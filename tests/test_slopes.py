@@ -55,16 +55,28 @@ def test_intervals_cover_the_slope_of_the_mean_and_not_that_of_the_logarithm():
         covered = 0
         for _ in range(tries):
             seeds = widths**power * np.exp(spread * rng.normal(size=(SEEDS, len(widths))) - spread**2 / 2)
-            fit = slope_of_means(widths, seeds.mean(axis=0), seeds.std(axis=0, ddof=1) / math.sqrt(SEEDS))
+            fit = slope_of_means(widths, seeds.mean(axis=0), seeds.std(axis=0, ddof=1) / math.sqrt(SEEDS), SEEDS)
             covered += fit.low <= power <= fit.high
         assert 0.90 <= covered / tries <= 0.99
 
 
+@pytest.mark.parametrize(("seeds", "widths"), [(2, (64, 128)), (2, (64, 128, 256)), (3, (64, 512)), (10, (64, 256))])
+def test_intervals_of_few_seeds_cover_as_often(seeds, widths):
+    """95 %, to four standard errors, where only the common factor of the variances is unknown: means of Gaussians."""
+    rng, widths, tries = np.random.default_rng(seeds), np.array(widths, float), 4000
+    covered = 0
+    for _ in range(tries):
+        found = 1 + 0.01 * rng.normal(size=(seeds, len(widths))) * np.sqrt(64 / widths)
+        fit = slope_of_means(widths, found.mean(axis=0), found.std(axis=0, ddof=1) / math.sqrt(seeds), seeds)
+        covered += fit.low <= 0 <= fit.high
+    assert covered / tries == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / tries))
+
+
 def test_seeds_that_are_all_equal_have_an_exact_slope_and_one_seed_has_none():
     widths = np.array(WIDTHS, float)
-    fit = slope_of_means(widths, 3 / widths, 0 * widths)
+    fit = slope_of_means(widths, 3 / widths, 0 * widths, SEEDS)
     assert (fit.value, fit.low, fit.high) == pytest.approx((-1, -1, -1), abs=1e-9)
-    assert math.isnan(slope_of_means(widths, 3 / widths, np.full(4, np.nan)).value)
+    assert math.isnan(slope_of_means(widths, 3 / widths, np.full(4, np.nan), 1).value)
 
 
 def test_words():

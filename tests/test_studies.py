@@ -4,12 +4,14 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 import initbench as ib
 from initbench import studies
+from initbench.analysis.measures import MEASURES
 from initbench.cli import main
 from initbench.core.errors import UsageError
 
@@ -164,6 +166,27 @@ def test_a_figure_that_cannot_be_is_told_before_anything_is_done(tmp_path, told,
     path.write_text(f'kind = "variance"\ninit = "he"\n[[figure]]\nx = "layer"\n{told}\n')
     with pytest.raises(UsageError, match=re.escape(message)):
         studies.read(path)
+
+
+@pytest.mark.parametrize("told", ['weight_variances = "12"', "bias_variances = []", "weight_variances = [true, []]"])
+def test_variances_of_phases_are_lists_of_numbers(tmp_path, monkeypatch, told):
+    monkeypatch.chdir(tmp_path)
+    Path("map.toml").write_text(f'kind = "phase"\nactivation = "tanh"\n{told}\n')
+    done = CliRunner().invoke(main, ["run", "map.toml"])
+    assert done.exit_code == 2
+    assert "weight_variances and bias_variances are lists of numbers" in done.stderr
+    assert not Path("results").exists()
+
+
+def test_measures_of_all_layers_are_missing_where_a_layer_is():
+    """Of a trained network the output is none of the layers whose activations are known."""
+    lost = pd.DataFrame({"layer": [1, 2, 3], "q": [1.0, 5.0, np.nan]})
+    for name, known in {"largest": 5.0, "smallest": 1.0, "average": 3.0}.items():
+        value = MEASURES.make(f"{name}(of=q)").value
+        assert np.isnan(value(lost))
+        assert value(lost[:2]) == known
+        assert value(lost.assign(step=7)) == known
+        assert np.isnan(value(lost.assign(step=7, q=[np.nan, 5.0, 1.0])))
 
 
 def test_parameters_of_specs_are_factors(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ have a pairing that is called wrong, and of the pairings called wrong at most 5 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,30 +80,37 @@ def against(layers: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
     """How measured layers compare with those of another result: the pairings and directions that both have.
 
     Columns `baseline_p` (Simes's over the layers, of Welch's test of the logarithms with seeds as replicates, corrected
-    over the table), `layer` where it is smallest and `ratio`, ours over theirs there, of the geometric means.
+    over the table), `layer` where it is smallest and `ratio`, ours over theirs there, of the geometric means. Where all
+    seeds of one side alone are 0 or lost, that is a difference beyond chance: p = 0, and a ratio of 0 or infinity.
     """
     rows, found = [], []
     for direction, column in DIRECTIONS.items():
         ours, theirs = _logs(layers, column), _logs(baseline, column)
         for pairing in [key for key in ours if key in theirs]:
-            mine, other = ours[pairing], theirs[pairing]
-            p = ttest_ind(mine, other, equal_var=False, nan_policy="omit").pvalue
-            same = np.nanmean(mine, axis=0) == np.nanmean(other, axis=0)
-            p = np.where(same, 1.0, p)
+            p, ratio = _compared(ours[pairing], theirs[pairing])
             found.append(_simes(p))
             place = int(np.argmin(np.nan_to_num(p, nan=1.0)))
-            ratio = np.exp(np.nanmean(mine[:, place]) - np.nanmean(other[:, place]))
             rows.append({**dict(zip(PAIRING, pairing, strict=True)), "direction": direction, "layer": place + 1,
-                         "ratio": float(ratio)})  # fmt: skip
+                         "ratio": float(ratio[place])})  # fmt: skip
     for row, p in zip(rows, _corrected(found), strict=True):
         row["baseline_p"] = float(p)
     return pd.DataFrame(rows, columns=[*PAIRING, "direction", "baseline_p", "layer", "ratio"])
 
 
+def _compared(ours: Real, theirs: Real) -> tuple[Real, Real]:
+    """Of logarithms, `seeds layers`: each layer's p-value that they are alike, and the ratio of the geometric means."""
+    with warnings.catch_warnings(action="ignore"):  # of layers that no seed knows
+        p = ttest_ind(ours, theirs, equal_var=False, nan_policy="omit").pvalue
+        change = np.nanmean(ours, axis=0) - np.nanmean(theirs, axis=0)
+    gone, gone_there = (np.isnan(side).all(axis=0) for side in (ours, theirs))
+    p = np.where(change == 0, 1.0, np.where(gone != gone_there, 0.0, p))
+    return p, np.where(gone == gone_there, np.exp(change), np.where(gone, 0.0, np.inf))
+
+
 def differences(layers: pd.DataFrame, baseline: pd.DataFrame) -> list[str]:
     """A line for each pairing and direction that differs from the baseline by more than chance.
 
-    Raises `UsageError` where there is nothing to compare.
+    Raises `UsageError` where there is nothing to compare. One seed on a side leaves chance, and differences, unknown.
     """
     same_depth = layers.layer.max() == baseline.layer.max()
     table = against(layers, baseline) if same_depth else pd.DataFrame()

@@ -27,15 +27,15 @@ def check(table: pd.DataFrame) -> pd.DataFrame:
     keys = ["parametrization", "step", "layer", "module", "call", "kind"]
     rows = []
     for key, group in table.groupby(keys, sort=False):
-        fixed = len(group["elements"].unique()) == 1
+        fixed, seeds = len(group["elements"].unique()) == 1, int(group["seed"].nunique())
         for quantity, powers in QUANTITIES.items():
             by_width = group.groupby("width")[f"{quantity}_rms"]
             mean, error = (np.asarray(of, np.float64) for of in (by_width.mean(), by_width.sem()))
             if not (quantity == "update" and group["step"].iloc[0] == 0):
-                fit = slope_of_means(np.array(sorted(group["width"].unique()), float), mean, error)
+                fit = slope_of_means(np.array(sorted(group["width"].unique()), float), mean, error, seeds)
                 rows.append({**dict(zip(keys, key, strict=True)), "quantity": quantity, "slope": fit.value,
                              "low": fit.low, "high": fit.high, "expected": powers[fixed],
-                             "seeds": int(group["seed"].nunique()),
+                             "seeds": seeds,
                              "word": _word(fit, powers[fixed], may_fall=fixed)})  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -21,7 +21,6 @@ _PLACES = ("case", "repetition", "init", "activation", "law", "direction", "scop
            "layer")  # fmt: skip
 _OF_A_RUN = {"stack_size", "device", "engine", "study"}
 
-Mask = NDArray[np.bool_]
 Real = NDArray[np.float64]
 
 

@@ -37,6 +37,8 @@ class Measure:
     """Whether every row stands for itself, and `layer` and `step` are factors."""
     by_row: Callable[[Rows], pd.Series] | None = None
     """The same of many networks at once, where each is one row: in a sweep seconds."""
+    lower_is_better: bool | None = None
+    """None where neither more nor less is."""
     spec: str = ""
 
 
@@ -59,6 +61,8 @@ _NAMES = {
     "update_to_weight": "update / weight",
 }
 """Columns that need other words than their own."""
+WORSE = ("loss", "condition", "_fraction")
+"""How columns end of which less is better."""
 RAN = ("finished", "diverged")
 """Statuses of runs that were made: of others nobody knows whether they would diverge."""
 MEASURES: Catalogue[Measure] = Catalogue("measure")
@@ -66,12 +70,14 @@ MEASURES: Catalogue[Measure] = Catalogue("measure")
 
 @MEASURES.register("level", summary="A column's value at a layer (-1: the last), for what is positive.", formula="m_l")
 def level(of: str, layer: int = -1) -> Measure:
-    return Measure(lambda rows: _at(rows, of, layer), LOG, columns=(of,), label=f"{_plain(of)}{_place(layer)}")
+    return Measure(lambda rows: _at(rows, of, layer), LOG, columns=(of,), label=f"{_plain(of)}{_place(layer)}",
+                   lower_is_better=_lower_is_better(of))  # fmt: skip
 
 
 @MEASURES.register("at", summary="A column's value at a layer (-1: the last).", formula="m_l")
 def at(of: str, layer: int = -1) -> Measure:
-    return Measure(lambda rows: _at(rows, of, layer), columns=(of,), label=f"{_plain(of)}{_place(layer)}")
+    return Measure(lambda rows: _at(rows, of, layer), columns=(of,), label=f"{_plain(of)}{_place(layer)}",
+                   lower_is_better=_lower_is_better(of))  # fmt: skip
 
 
 @MEASURES.register("each", summary="A column's value at every layer and step: for figures against those.",
@@ -104,17 +110,17 @@ def growth(of: str = "z_second_moment") -> Measure:
 
 @MEASURES.register("largest", summary="The largest over the layers.", formula="max m_l")
 def largest(of: str) -> Measure:
-    return Measure(lambda rows: float(rows[of].max()), columns=(of,), label=f"largest {_plain(of)}")
+    return _over_layers(of, "largest", pd.Series.max)
 
 
 @MEASURES.register("smallest", summary="The smallest over the layers.", formula="min m_l")
 def smallest(of: str) -> Measure:
-    return Measure(lambda rows: float(rows[of].min()), columns=(of,), label=f"smallest {_plain(of)}")
+    return _over_layers(of, "smallest", pd.Series.min)
 
 
 @MEASURES.register("average", summary="The mean over the layers.", formula="mean m_l")
 def average(of: str) -> Measure:
-    return Measure(lambda rows: float(rows[of].mean()), columns=(of,), label=f"mean {_plain(of)}")
+    return _over_layers(of, "mean", pd.Series.mean)
 
 
 @MEASURES.register("spread", summary="How far networks differ: the variance over seeds of the logarithm at a layer.",
@@ -127,7 +133,8 @@ def spread(of: str, layer: int = -1) -> Measure:
 
 @MEASURES.register("final", summary="What a run ends with; the accuracy of one that diverged is 0.", formula="m")
 def final(of: str = "test_accuracy") -> Measure:
-    return _of_rows(lambda rows: _final(rows, of), table="runs", columns=(of,), label=_plain(of))
+    return _of_rows(lambda rows: _final(rows, of), table="runs", columns=(of,), label=_plain(of),
+                    lower_is_better=_lower_is_better(of))  # fmt: skip
 
 
 @MEASURES.register("gap", summary="What is better on the training than on the test images.",
@@ -140,6 +147,7 @@ def gap(of: str = "accuracy") -> Measure:
         lambda rows: sign * (rows[f"train_{of}"] - rows[f"test_{of}"]),
         table="runs",
         label=f"generalization gap ({of})",
+        lower_is_better=True,
     )
 
 
@@ -150,6 +158,7 @@ def diverged() -> Measure:
         SHARE,
         table="runs",
         label="share diverged",
+        lower_is_better=True,
     )
 
 
@@ -167,6 +176,7 @@ def reached(value: float, of: str = "test_accuracy") -> Measure:
         table="runs",
         columns=(of,),
         label=f"share that reaches {_plain(of)} {value:g}",
+        lower_is_better=False,
     )
 
 
@@ -176,7 +186,8 @@ def steps_to(value: float, of: str = "train_loss") -> Measure:
         good = rows["step"][_better(rows[of], value, of)]
         return float(good.min()) if len(good) else np.nan
 
-    return Measure(first, LOG, table="curves", columns=(of,), label=f"updates to {_plain(of)} {value:g}")
+    return Measure(first, LOG, table="curves", columns=(of,), label=f"updates to {_plain(of)} {value:g}",
+                   lower_is_better=True)  # fmt: skip
 
 
 @MEASURES.register("recorded", summary="A recorded value at a step (-1: the last).")
@@ -185,7 +196,8 @@ def recorded(of: str = "train_loss", step: int = -1) -> Measure:
         found = rows.loc[rows["step"] == (rows["step"].max() if step < 0 else step), of]
         return float(found.iloc[0]) if len(found) else np.nan
 
-    return Measure(value, table="curves", columns=(of,), label=f"{_plain(of)} at step {step}")
+    return Measure(value, table="curves", columns=(of,), label=f"{_plain(of)} at step {step}",
+                   lower_is_better=_lower_is_better(of))  # fmt: skip
 
 
 @MEASURES.register("rises", summary="The share of records at which a value is above that of the record before.",
@@ -195,7 +207,8 @@ def rises(of: str = "train_loss") -> Measure:
         steps = rows.sort_values("step")[of].diff().iloc[1:]
         return float((steps > 0).mean())
 
-    return Measure(share, table="curves", columns=(of,), label=f"share of records at which {_plain(of)} rises")
+    return Measure(share, table="curves", columns=(of,), label=f"share of records at which {_plain(of)} rises",
+                   lower_is_better=_lower_is_better(of))  # fmt: skip
 
 
 def _place(layer: int) -> str:
@@ -204,6 +217,23 @@ def _place(layer: int) -> str:
 
 def _plain(column: str) -> str:
     return _NAMES.get(column, column.replace("_", " "))
+
+
+def _over_layers(of: str, name: str, put_together: Callable[..., Any]) -> Measure:
+    """Of a column at all layers; missing where one is, as layers are lost for a reason.
+
+    In training the output layer is not one of those whose activations are known.
+    """
+
+    def value(rows: Rows) -> float:
+        behind = rows["layer"] == rows["layer"].max() if "step" in rows else False
+        return float(put_together(rows[of][~(behind & rows[of].isna())], skipna=False))
+
+    return Measure(value, columns=(of,), label=f"{name} {_plain(of)}", lower_is_better=_lower_is_better(of))
+
+
+def _lower_is_better(column: str) -> bool | None:
+    return False if column.endswith("accuracy") else column.endswith(WORSE) or None
 
 
 def _at(rows: Rows, of: str, layer: int) -> float:

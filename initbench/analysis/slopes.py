@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
+from scipy.special import stdtrit
 
 from initbench.analysis.growth import PAIRING, measured, predicted
 
@@ -84,13 +84,16 @@ def slopes(by_width: dict[int, pd.DataFrame], predictions: dict[int, pd.DataFram
     return pd.DataFrame(rows, columns=list(SLOPES))
 
 
-def weighted_slope(x: Real, y: Real, variance: Real) -> Slope:
-    """The slope of y on x where y has these variances: exact weighted least squares, normal interval."""
+def weighted_slope(x: Real, y: Real, variance: Real, degrees: float = np.inf) -> Slope:
+    """The slope of y on x where y has these variances: weighted least squares, exact.
+
+    Student's interval; `degrees` of freedom are those of what was estimated of the variances, none if they are known.
+    """
     weight = 1 / variance
     centred = x - (weight * x).sum() / weight.sum()
     scale = (weight * centred**2).sum()
     value = float((weight * centred * y).sum() / scale)
-    reach = float(ndtri((1 + CONFIDENCE) / 2) / scale**0.5)
+    reach = float(stdtrit(degrees, (1 + CONFIDENCE) / 2) / scale**0.5)
     return Slope(value, value - reach, value + reach)
 
 
@@ -102,14 +105,15 @@ def _against_width(by_width: dict[int, pd.DataFrame]) -> Iterator[dict[str, Any]
         error, count = errors.loc[mean.index], int(seeds.loc[mean.index].min())
         width = mean.index.get_level_values("width").to_numpy(float)
         for statistic, about in STATISTICS.items():
-            fit = slope_of_means(width, mean[statistic].to_numpy(float), error[statistic].to_numpy(float))
+            fit = slope_of_means(width, mean[statistic].to_numpy(float), error[statistic].to_numpy(float), count)
             yield _row(init, activation, statistic, "width", fit, about.power, count, layer=layer)
 
 
-def slope_of_means(width: Real, mean: Real, error: Real) -> Slope:
-    """The power of the width that means over seeds go with, given their standard errors; NaN where two are not known.
+def slope_of_means(width: Real, mean: Real, error: Real, seeds: int) -> Slope:
+    """The power of the width that means over `seeds` go with, given their standard errors; NaN if two are not known.
 
-    Relative variances go as 1/width, with one factor for all: a mean's own would weigh the low ones too much.
+    Relative variances go as 1/width, with one factor for all: a mean's own would weigh the low ones too much. That
+    factor is as uncertain as the seeds of all widths leave it, which Student's quantile knows.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         y, relative = np.log(mean), (error / mean) ** 2
@@ -117,7 +121,8 @@ def slope_of_means(width: Real, mean: Real, error: Real) -> Slope:
     if known.sum() < 2:
         return Slope(*[np.nan] * 3)
     factor = max(float((relative * width)[known].mean()), 1e-30)  # all seeds equal: the slope is exact
-    return weighted_slope(np.log(width[known]), y[known], factor / width[known])
+    degrees = known.sum() * max(seeds - 1, 1)
+    return weighted_slope(np.log(width[known]), y[known], factor / width[known], degrees)
 
 
 def _against_depth(by_width: dict[int, pd.DataFrame], predictions: dict[int, pd.DataFrame]) -> Iterator[dict[str, Any]]:

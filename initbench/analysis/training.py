@@ -12,6 +12,8 @@ FACTOR_COLUMNS = ["factor", "levels", "explained", "best", "mean_at_best", "wors
 ACCURACIES = ("train_accuracy", "val_accuracy", "test_accuracy")
 NOT_RUN = -1.0
 """In place of an accuracy, below all of them: of what is impossible or failed."""
+NAMED = ("init", "activation", "depth", "lr", "momentum", "batch_size", "width", "optimizer", "nesterov")
+"""What a lecture's name holds."""
 NOT_FACTORS = frozenset({"cell_id", "training_id", "study", "name"})
 
 
@@ -20,7 +22,7 @@ def best(runs: pd.DataFrame, most: int = BEST) -> pd.DataFrame:
 
     Ranked on validation, where a diverged seed counts as 0; the means shown are of the seeds that finished.
     """
-    keys = ["name", *[name for name in varied(runs) if name not in ("seed", *_named(runs))]]
+    keys = ["name", *[name for name in varied(runs) if name not in ("seed", *NAMED)]]
     lost = {"diverged": runs["status"] == "diverged", "not_run": runs["status"].isin(["failed", "impossible"])}
     rank = with_lost(runs)["val_accuracy"]
     table = runs.assign(rank=rank, **lost).groupby(keys, sort=False, dropna=False)
@@ -119,8 +121,3 @@ def _follows(runs: pd.DataFrame) -> set[str]:
     if "data_seed" in runs and (runs["data_seed"] == runs["seed"]).all():
         found.add("data_seed")
     return found
-
-
-def _named(runs: pd.DataFrame) -> tuple[str, ...]:
-    """What a lecture's name holds already."""
-    return ("init", "activation", "depth", "lr", "momentum", "batch_size", "width", "optimizer", "nesterov")

@@ -61,8 +61,10 @@ def variance_command(
     study = resolve(**given)
     drawn_into = reports / out.name
     before = None if baseline is None else Results(baseline).layers
+    if before is not None:  # as the next, told before the work
+        require(min(study.seeds, before.seed.nunique()) > 1, "--baseline needs two seeds or more, here and there")
     if figures:
-        require_writable(drawn_into)  # told before the work
+        require_writable(drawn_into)
     with output.progress("networks") as count:
         store = run_variance(study, out, device=device, judge=verdicts.verdicts, progress=count, **where)
     results = Results(out)

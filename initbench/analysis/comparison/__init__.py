@@ -12,7 +12,7 @@ from initbench.analysis.comparison.anova import explained
 from initbench.analysis.comparison.paired import differences
 from initbench.analysis.comparison.ranking import ranks
 from initbench.analysis.comparison.rates import divergence
-from initbench.analysis.comparison.scores import Canonical, Scores, scores
+from initbench.analysis.comparison.scores import Canonical, Scores, measure_of, scores
 from initbench.analysis.results import Results
 from initbench.core.errors import UsageError
 
@@ -54,7 +54,9 @@ def compare(
         return divergence(found, _baseline(found, baseline, canonical))
     found = numbers(metric, () if table == "explained" else tune)
     if table == "ranks":
-        return ranks(found, lower_is_better=metric.endswith("loss"))
+        if (lower := measure_of(metric).lower_is_better) is None:
+            raise UsageError(f"ranks need a best: of {metric} neither more nor less is better; see the differences")
+        return ranks(found, lower_is_better=lower)
     if table == "explained":
         return explained(found)
     return differences(found, _baseline(found, baseline, canonical), test, bound)

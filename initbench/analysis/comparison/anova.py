@@ -8,6 +8,7 @@ import pandas as pd
 
 from initbench.analysis.comparison.scores import Scores
 from initbench.analysis.training import eta_squared
+from initbench.core.errors import UsageError
 
 COLUMNS = ("factor", "and", "explained", "levels", "n", "method", "assumes")
 
@@ -18,11 +19,13 @@ def explained(scores: Scores) -> pd.DataFrame:
     Main effect: eta² (`training.eta_squared`); of a pair: the same of the means of both together, less the two main
     effects (functional analysis of variance, Hoeffding 1948; Hutter et al. 2014). Networks without a number are left
     out and lessen ``n``. The shares of all factors, pairs and higher orders add up to 1 in a full grid; where cells are
-    missing a pair's share may be negative and the sum is only near it.
+    missing a pair's share may be negative and the sum is only near it. Raises `UsageError` if no factor varies.
     """
     frame = scores.frame.dropna(subset="value")
     factors = [scores.by, *scores.settings, *scores.tune, "seed"]
     factors = [name for name in factors if len(frame[name].unique()) > 1]
+    if not factors:
+        raise UsageError(f"no factor varies among the networks that have a number of {scores.metric}")
     main = {name: _eta(frame, [name]) for name in factors}
     rows = [(name, "", share) for name, share in main.items()]
     rows += [(a, b, _eta(frame, [a, b]) - main[a] - main[b]) for a, b in itertools.combinations(factors, 2)]

@@ -38,8 +38,8 @@ def differences(scores: Scores, baseline: object, test: str = "t", bound: float 
     ``permutation``: of the signs, exact where n is small); corrected over the rows as ``p_holm`` (family-wise) and
     ``p_fdr`` (Benjamini & Hochberg). ``p_equivalent``: that the difference is beyond ±`bound`, by two one-sided t tests
     (Schuirmann 1987; for ratios the bound is of the logarithm), corrected after Holm as well. ``word``: equivalent,
-    higher, lower (each at 5 %, corrected) or undecided. ``lost``: seeds without a number, each a run that diverged; a
-    difference is missing where there is one.
+    higher, lower (each at 5 %, corrected) or undecided. ``lost``: seeds without a number (a loss that diverged, a
+    run that was not made, a value that is never reached); a difference is missing where there is one.
     """
     baseline = scores.level(baseline)
     if test not in TESTS:

@@ -33,14 +33,16 @@ def ranks(scores: Scores, lower_is_better: bool = False) -> pd.DataFrame:
     numbers = table.fillna(worst).to_numpy() * (1 if lower_is_better else -1)
     placed = stats.rankdata(numbers, axis=1)
     mean = placed.mean(axis=0)
-    friedman = stats.friedmanchisquare(*numbers.T)  # its statistic is corrected for ties
+    chi_squared, p = 0.0, 1.0
+    if np.ptp(placed, axis=1).any():
+        chi_squared, p = stats.friedmanchisquare(*numbers.T)  # the statistic is corrected for ties
     with np.errstate(divide="ignore"):  # where all blocks agree
-        f = np.float64(count - 1) * friedman.statistic / (count * (levels - 1) - friedman.statistic)
+        f = np.float64(count - 1) * chi_squared / (count * (levels - 1) - chi_squared)
     q = stats.studentized_range.ppf(1 - SIGNIFICANCE, levels, np.inf) / np.sqrt(2)
     critical = q * np.sqrt(levels * (levels + 1) / (6 * count))
     found = pd.DataFrame({
         "level": table.columns, "rank": mean, "critical_difference": critical,
-        "not_worse_than_best": mean <= mean.min() + critical, "p_friedman": friedman.pvalue,
+        "not_worse_than_best": mean <= mean.min() + critical, "p_friedman": p,
         "p_iman_davenport": stats.f.sf(f, levels - 1, (levels - 1) * (count - 1)), "blocks": count,
         "method": f"mean ranks over {'settings' if scores.settings else 'seeds'}; Friedman, Nemenyi",
         "assumes": "independent blocks; a block's seeds are averaged",

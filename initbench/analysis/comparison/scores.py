@@ -78,7 +78,7 @@ def scores(
     that the study itself tunes. `where` keeps one level, or several, of a factor. Raises `UsageError` for what the
     results do not have.
     """
-    measure = _measure(metric)
+    measure = measure_of(metric)
     found = observations(results, measure, tune=())
     if tune is None:
         tune = [name for name in results.study.get("tune", {}) if name in found and name != by]
@@ -87,7 +87,7 @@ def scores(
     if by in tune:
         raise UsageError(f"the factor '{by}' is either compared or tuned")
     if tune:
-        found["val"] = observations(results, MEASURES.make("final(of=val_accuracy)"), tune=())["value"]
+        found = _validated(found, results)
     for factor, levels in (where or {}).items():
         _require_factor(factor, found)
         there, several = found[factor].unique(), levels if isinstance(levels, list | tuple) else [levels]
@@ -96,6 +96,13 @@ def scores(
         with np.errstate(divide="ignore", invalid="ignore"):
             found["value"] = np.log(found["value"]).replace([np.inf, -np.inf], np.nan)
     return Scores(found, by, metric, measure.scale == LOG, tuple(tune))
+
+
+def _validated(found: pd.DataFrame, results: Results) -> pd.DataFrame:
+    """With each run's accuracy on validation, `val`; by factors and seed, as runs without curves have no `value`."""
+    validation = observations(results, MEASURES.make("final(of=val_accuracy)"), tune=())
+    shared = [name for name in validation if name in found and name != "value"]
+    return found.merge(validation.rename(columns={"value": "val"})[[*shared, "val"]], on=shared, how="left")
 
 
 def _require_factor(name: str, found: pd.DataFrame) -> None:
@@ -113,6 +120,7 @@ def _level(factor: str, levels: Iterable[object], given: object, canonical: Cano
     return written[text]
 
 
-def _measure(metric: str) -> Measure:
+def measure_of(metric: str) -> Measure:
+    """What `scores` understands by `metric`: a measure, or what a run ends with in that column."""
     name = metric.partition("(")[0].strip()
     return MEASURES.make(metric if name in MEASURES else f"final(of={metric})")

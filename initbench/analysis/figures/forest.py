@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -29,7 +31,7 @@ def draw(summary: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     axes.axvline(1 if ratio else 0, color="0.3", lw=1)
     if pd.notna(first["bound"]):
-        axes.axvspan(-first["bound"], first["bound"], color="0.92", zorder=0)
+        axes.axvspan(*_practically_none(first), color="0.92", zorder=0)
     for place, row in enumerate(summary.to_dict("records")):
         decided = row["word"] != "undecided"
         color = style.hue(list(MARKS).index(row["word"]))
@@ -48,7 +50,17 @@ def draw(summary: pd.DataFrame) -> Figure:
     return figure
 
 
+def _practically_none(row: pd.Series) -> tuple[float, float]:
+    """Between which ends a difference counts for nothing; for ratios the bound is of the logarithm."""
+    low, high = -row["bound"], row["bound"]
+    return (math.exp(low), math.exp(high)) if row["ratio"] else (low, high)
+
+
 def _caption(summary: pd.DataFrame) -> str:
-    bound = summary["bound"].iloc[0]
-    told = f"{style.seeds(summary['n'])}; {summary['method'].iloc[0]}. Lines: 95 % intervals, words after correction."
-    return told + (f" Shaded: ±{bound:g}, practically no difference." if pd.notna(bound) else "")
+    first = summary.iloc[0]
+    told = f"{style.seeds(summary['n'])}; {first['method']}. Lines: 95 % intervals, words after correction."
+    if pd.isna(first["bound"]):
+        return told
+    low, high = _practically_none(first)
+    shaded = f"×{low:.3g} to ×{high:.3g}" if first["ratio"] else f"±{high:g}"
+    return f"{told} Shaded: {shaded}, practically no difference."

@@ -58,12 +58,13 @@ def _panel(axes: Axes, rows: pd.DataFrame, looks: dict[str, style.Look]) -> None
     axes.set_yscale("log")
     for place, (name, x) in enumerate(zip(names, places(depth, len(names)), strict=True)):
         look, mine = looks[name], rows[rows["init"] == name]
-        layers, (network,) = mine[mine["scope"] == "layer"], mine[mine["scope"] == "network"].to_dict("records")
+        layers, networks = mine[mine["scope"] == "layer"], mine[mine["scope"] == "network"]
         low = layers["singular_5"].fillna(LOWEST**2)
         axes.fill_between(layers["layer"], low, layers["singular_95"], color=look.color, alpha=0.15, linewidth=0)
         every = max(1, len(layers) // 4)
         axes.plot(layers["layer"], layers[LINE], label=name, markevery=(place % every, every), **look.line)
-        _interval(axes, x, network, look)
+        for network in networks.to_dict("records"):  # none where the product left float64
+            _interval(axes, x, network, look)
     axes.axhline(1, color="0.2", linewidth=0.9, linestyle=(0, (1, 1.5)))
     aside(axes, depth, len(names))
 
