@@ -119,3 +119,8 @@ def test_the_table_is_that_of_the_command(tmp_path):
     lines = CliRunner().invoke(main, ["predict", "--phase=erf", "--critical-line", "--no-figures", "--format=csv"])
     assert lines.stdout.splitlines()[0] == ",".join(ib.phase("erf", critical_line=True).columns)
     assert len(lines.stdout.splitlines()) == len(ib.phase("erf", critical_line=True)) + 1
+
+
+def test_a_law_asked_for_twice_is_told_once():
+    once, twice = (ib.predict(init="he", activation="relu", depth=2, laws=["linear"] * times) for times in (1, 2))
+    pd.testing.assert_frame_equal(once, twice)

@@ -226,6 +226,7 @@ def test_trained_networks_follow_the_predicted_curve(run):
     ("old", "new", "message"),
     [
         ("lr = [0.1, 0.1]", "lr = [0.1]", "lr: give one for each depth"),
+        ("depth = [1, 3]\nlr = [0.1, 0.1]", "depth = []\nlr = []", "depth, seeds: one at least"),
         ("lr = [0.1, 0.1]", "lr = [0.1, 9.0]", "lr 9 is too large for depth 3"),
         (
             'time = "discrete"',

@@ -12,7 +12,7 @@ from initbench import predict, propagate, reference
 from initbench.activations import ACTIVATIONS
 from initbench.core.cell import Cell
 from initbench.core.errors import UsageError
-from initbench.core.records import Layer, Network
+from initbench.core.records import Layer, Network, shape_of
 from initbench.datasets import Data
 from initbench.engine.training.trainer import METRICS, train
 from initbench.initializers import INITIALIZERS
@@ -63,6 +63,13 @@ def test_he_prelu_keeps_the_signal_of_a_rectifier_that_leaks_as_much():
 def test_only_layers_that_can_be_added_are_scaled_by_their_number():
     variances = [promise.variance for promise in promises("depth_scaled", [784, 100, 100, 100, 100, 10])]
     assert variances == pytest.approx([2 / 784, 2 / 300, 2 / 300, 2 / 300, 2 / 100], rel=1e-15)
+
+
+def test_an_output_is_no_branch_however_many_classes_there_are():
+    """Of hidden layers 10 wide on ten classes the output is as wide as its input, too."""
+    network = shape_of(Cell(depth=4, width=10), 64, 10)
+    variances = [promise.variance for promise in INITIALIZERS.make("depth_scaled").promises(RELU, network)]
+    assert variances == pytest.approx([2 / 64, 2 / 30, 2 / 30, 2 / 30, 2 / 10], rel=1e-15)
 
 
 @pytest.mark.parametrize("branches", [5, 20, 80])

@@ -74,6 +74,7 @@ def test_phase_diagrams_take_plugins(plugin):
 BROKEN = {
     "import initbench as ib\n\ndef f(:\n": "plug-in my.py, line 3: invalid syntax",
     "import initbench\n1 / 0\n": "plug-in my.py, line 2: ZeroDivisionError: division by zero",
+    "x = 1\0\n": "plug-in my.py: source code string cannot contain null bytes",
     "import not_there\n": "plug-in my.py, line 1: ModuleNotFoundError: No module named 'not_there'",
     "raise SystemExit(3)\n": "plug-in my.py, line 1: SystemExit: 3",
     "x = 1\n": "plug-in my.py registers nothing; decorate a function with @initbench.initializer, .activation, .dataset"

@@ -142,6 +142,16 @@ def test_a_stack_that_hangs_is_ended_with_its_process(tmp_path):
     assert not any(map(is_at_work, pids))
 
 
+def test_what_a_worker_needs_before_it_trains_is_not_the_stacks_time(tmp_path):
+    """Its plug-in takes longer to load than a stack may take: every network is trained all the same."""
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(2.5)\n" + FAULTY.replace("FAULT", "pass"))
+    command = [sys.executable, "-m", "initbench", *GRID, "--plugin", "slow.py", "--set", "optimizer=faulty",
+               "--set", "steps=3", "--stack-timeout", "2"]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert set(pd.read_parquet(tmp_path / "results/digits/runs.parquet").status) == {"finished"}
+
+
 def test_a_plugin_without_a_file_is_refused_in_one_line(tmp_path):
     with lent_catalogues():
         ib.optimizer(name="typed")(torch.optim.SGD)

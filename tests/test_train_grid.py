@@ -27,6 +27,7 @@ from initbench.engine import device as devices
 from initbench.engine.training.trainer import train
 from initbench.engine.tuning import Tuning
 from initbench.grid import on_threads, training
+from initbench.grid.costs import disk_of
 from initbench.grid.estimate import estimate
 from initbench.grid.executors import Hands
 from initbench.grid.stacks import ENGINES, Engine
@@ -334,6 +335,14 @@ def test_the_estimate_counts_the_processes():
     here, apart = (estimate(prepare(study(), device="cpu", hands=Hands(name))) for name in ("threads", "processes"))
     assert (here["workers"].split()[1], apart["workers"].split()[1]) == ("threads", "processes")
     assert float(apart["memory"].split()[1]) >= float(here["memory"].split()[1]) + 0.5
+
+
+def test_the_estimate_of_the_disk_counts_the_updates_of_epochs():
+    """150 bytes a run, 40 a row of curves and layers; 1,150 images in batches of 64 are 18 updates an epoch."""
+    data = prepare(study(), device="cpu").data
+    cell = Cell(dataset="digits", epochs=50, batch_size=64, record_every=1, depth=3, validation=287)
+    assert disk_of([cell], data) == 150 + 40 * 50 * 18 * (3 + 2)
+    assert disk_of([dataclasses.replace(cell, record_every=0)], data) == 150
 
 
 def test_dry_run_tells_and_writes_nothing(run, tmp_path):

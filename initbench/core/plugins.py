@@ -75,7 +75,8 @@ def load(path: Path) -> None:
     try:
         exec(compile(content, str(path), "exec"), module.__dict__)
     except SyntaxError as error:
-        raise UsageError(f"plug-in {error.filename}, line {error.lineno}: {error.msg}") from None
+        line = f", line {error.lineno}" if error.lineno else ""  # a null byte is on none
+        raise UsageError(f"plug-in {error.filename or path}{line}: {error.msg}") from None
     except (Exception, SystemExit) as error:
         raise UsageError(f"plug-in {_place(error, str(path))}: {told(error)}") from None
     finally:

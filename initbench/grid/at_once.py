@@ -12,7 +12,7 @@ import torch
 
 from initbench.activations import ACTIVATIONS
 from initbench.core.catalogue import Catalogue, require_known
-from initbench.core.errors import UsageError
+from initbench.core.errors import UsageError, require
 from initbench.datasets import DATASETS
 from initbench.engine import device as devices
 from initbench.grid import provenance
@@ -29,6 +29,7 @@ Uses = Mapping[Catalogue[Any], Iterable[str]]
 """Specs that a result rests on, by the catalogue that reads them."""
 OF_JACOBIANS = ("spectrum", "at", "probes")
 OF_PHASES = ("activation", "weight_variances", "bias_variances")
+LISTS = "weight_variances and bias_variances are lists of numbers"
 
 
 def jacobian_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[Path, Progress], None]:
@@ -48,9 +49,11 @@ def phase_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[Path
     require_known(options, OF_PHASES)
     activation = ACTIVATIONS.make(options.get("activation", "tanh"))
     try:
-        grid = [[float(value) for value in options.get(name, [1.0])] for name in OF_PHASES[1:]]
+        given = [options.get(name, [1.0]) for name in OF_PHASES[1:]]
+        require(all(isinstance(values, list | tuple) and values for values in given), LISTS)
+        grid = [[float(value) for value in values] for values in given]
     except (OverflowError, TypeError, ValueError):
-        raise UsageError("weight_variances and bias_variances are lists of numbers") from None
+        raise UsageError(LISTS) from None
 
     def compute(count: Progress) -> pd.DataFrame:
         return pd.DataFrame(phase(activation, *grid)).assign(activation=activation.spec, init="", seed=0)

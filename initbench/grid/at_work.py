@@ -79,7 +79,7 @@ def shared(job: Job, token: str, threads: int) -> Shared:
 
 
 STARTED = None
-"""The first thing that a watched worker tells: from then on it trains."""
+"""The first thing that a worker whose time is taken tells: from then on it trains."""
 GRACE = 2.0
 """Seconds beyond its time that a stack may take: what ends in them counts."""
 YEARS = 1e8
@@ -101,14 +101,19 @@ def train_watched(shared: Shared, cells: Sequence[Cell], patience: float) -> Ite
 
 
 def serve(line: Connection, shared: Shared) -> None:
-    """A process's life: `train` what comes through `line`, send back what became of it, until the driver hangs up."""
+    """A process's life: `train` what comes through `line`, until the driver hangs up.
+
+    Sent back are `STARTED`, once it has what it needs, and what became of the stack.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver's to judge
     with suppress(EOFError, OSError, KeyboardInterrupt):  # the last is what training is halted by
         while True:
             cells = line.recv()
             made: Sequence[Done] | InitbenchError
             try:
-                made = attempted(cells, *_ready(shared, cells, line.poll))  # all that comes meanwhile is the end
+                ready = _ready(shared, cells, line.poll)  # all that comes meanwhile is the end
+                line.send(STARTED)
+                made = attempted(cells, *ready)
             except InitbenchError as error:
                 made = error
             except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from initbench.core.cell import Cell
@@ -27,7 +27,7 @@ RECORD = 600
 
 def bytes_of(cell: Cell, data: Data) -> int:
     """What one network of a stack takes in memory, in float32, with the curves that it records."""
-    curves = RECORD * _records(cell, steps_of(cell, len(data.train_images)))
+    curves = RECORD * _records(cell, data)
     batch = batch_length(cell, len(data.train_images))
     activations = 4 * batch * (cell.depth * cell.width + data.classes)
     return 4 * (COPIES * _parameters(cell.depth, cell.width, data.features, data.classes) + activations) + curves
@@ -83,11 +83,11 @@ def _evaluated(cell: Cell, data: Data) -> int:
     return held_out(len(data.train_images), cell.validation) + len(data.test_images)
 
 
-def disk_of(cells: Iterable[Cell]) -> int:
+def disk_of(cells: Iterable[Cell], data: Mapping[str, Data]) -> int:
     """Bytes of the tables, about: a compressed row each cell, and one each record and layer."""
-    return sum(150 + 40 * _records(cell, cell.steps) for cell in cells)
+    return sum(150 + 40 * _records(cell, data[cell.dataset]) for cell in cells)
 
 
-def _records(cell: Cell, steps: int) -> int:
+def _records(cell: Cell, data: Data) -> int:
     """Rows of the curves and of their layers."""
-    return math.ceil(steps / cell.record_every) * (cell.depth + 2) if cell.record_every else 0
+    return math.ceil(updates(cell, data) / cell.record_every) * (cell.depth + 2) if cell.record_every else 0

@@ -46,7 +46,7 @@ def estimate(job: Job) -> dict[str, str]:
         "workers": f"{job.workers} {executor}" if executor != "ray" else "those of the Ray cluster",
         "time": f"about {_rounded(seconds)}",
         "memory": f"about {(2 * held + together + apart) / 2**30 + 0.5:.1f} GiB",
-        "disk": f"about {max(1, round(disk_of(plan.cells) / 2**20))} MiB",
+        "disk": f"about {max(1, round(disk_of(plan.cells, job.data) / 2**20))} MiB",
     }
 
 

@@ -53,10 +53,11 @@ def curve_work(options: dict[str, Any], where: dict[str, Any]) -> Callable[[Path
         study = LearningCurves(**options)
     except ValidationError as error:
         raise UsageError(complaint(error)) from None
+    seeds = study.seeds if isinstance(study.seeds, int) else len(study.seeds)
+    require(bool(study.depth) and seeds > 0, "depth, seeds: one at least")
     require(len(study.lr) == len(study.depth), "lr: give one for each depth")
     require(min(study.depth) >= 0 and study.steps > 0 and study.record_every > 0, "depth, steps: a number of them")
     require(max(study.depth) <= DEEPEST, f"depth must be at most {DEEPEST:,}, not {max(study.depth):,}")
-    seeds = study.seeds if isinstance(study.seeds, int) else len(study.seeds)
     rows = seeds * len(study.depth) * study.steps
     require(rows <= MOST_ROWS, f"the curves have {rows:,} points; at most {MOST_ROWS:,} are accepted")
     data = DATASETS.make(study.dataset).load(where["data_root"], where["download"])

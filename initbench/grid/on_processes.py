@@ -24,7 +24,7 @@ import torch
 from initbench.core.errors import InitbenchError, WorkError, require
 from initbench.engine.timing import Stopwatch
 from initbench.grid import first_copy
-from initbench.grid.at_work import serve, shared
+from initbench.grid.at_work import STARTED, serve, shared
 from initbench.grid.executors import Attempt
 from initbench.grid.stacks import Done, Failed
 from initbench.grid.training import Job
@@ -74,31 +74,40 @@ class Processes:
 
     def start(self, attempt: Attempt) -> None:
         worker = next((worker for worker in self._workers if not worker.attempt), None) or self._employed()
-        worker.attempt, worker.began = attempt, time.monotonic()
+        worker.attempt, worker.began = attempt, math.inf
         with suppress(OSError):  # it died since: who waits for it is told
             worker.line.send(tuple(attempt.cells))
 
     def next(self) -> tuple[Attempt, Sequence[Done]]:
-        busy = [worker for worker in self._workers if worker.attempt]
-        first = min(busy, key=lambda worker: worker.began)
-        patience = self._job.hands.patience
-        left = None if math.isinf(patience) else max(0.0, first.began + patience - time.monotonic())
-        ready = wait([worker.line for worker in busy], left)
-        worker = next(worker for worker in busy if worker.line in ready) if ready else first
-        attempt, worker.attempt = worker.attempt, None
-        assert attempt
-        if not ready:
-            self._end(worker)
-            return attempt, [Failed(attempt.cells, f"no end within {patience:g} s", tries=2)]
+        busy, patience = [worker for worker in self._workers if worker.attempt], self._job.hands.patience
+        while True:
+            first = min(busy, key=lambda worker: worker.began)
+            left = first.began + patience - time.monotonic()
+            ready = wait([worker.line for worker in busy], None if math.isinf(left) else max(0.0, left))
+            if not ready:
+                self._end(first)
+                assert first.attempt
+                return first.attempt, [Failed(first.attempt.cells, f"no end within {patience:g} s", tries=2)]
+            worker = next(worker for worker in busy if worker.line in ready)
+            found = self._heard(worker)
+            if found is not STARTED:
+                attempt, worker.attempt = worker.attempt, None
+                assert attempt
+                return attempt, found
+            worker.began = time.monotonic()
+
+    def _heard(self, worker: _Worker) -> Sequence[Done] | None:
+        """`STARTED`, or what became of its stack."""
         try:
-            found: Sequence[Done] | InitbenchError = worker.line.recv()
+            found: Sequence[Done] | InitbenchError | None = worker.line.recv()
         except (EOFError, OSError):
             worker.process.join(GRACE)
             self._end(worker)
-            return attempt, [Failed(attempt.cells, "its worker process died", tries=3, divides=True)]
+            assert worker.attempt
+            return [Failed(worker.attempt.cells, "its worker process died", tries=3, divides=True)]
         if isinstance(found, InitbenchError):
             raise found
-        return attempt, found
+        return found
 
     def _employed(self) -> _Worker:
         mine, its = self._context.Pipe()

@@ -45,7 +45,7 @@ def predictions(study: VarianceStudy, moments: InputMoments, laws: str | Sequenc
 
     A pairing that cannot be has rows without values and a note that says why; raises `UsageError` if none can be.
     """
-    chosen = [LAWS.make(law) for law in ([laws] if isinstance(laws, str) else laws or LAWS.defaults)]
+    chosen = [*dict.fromkeys(LAWS.make(law) for law in ([laws] if isinstance(laws, str) else laws or LAWS.defaults))]
     require_rows(study, len(chosen))
     network, promised, refused = study.network, {}, {}
     for init, name in study.pairings:

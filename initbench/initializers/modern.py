@@ -16,8 +16,8 @@ def he_prelu(slope: float = 0.25) -> Initializer:
     return Initializer(NORMAL, lambda s: 2 / ((1 + slope**2) * s.fan_in))
 
 
-@register("depth_scaled", formula="Var(w) = scale/(fan_in L) in the L layers that are as wide as their input, and"
-          " scale/fan_in in the others",
+@register("depth_scaled", formula="Var(w) = scale/(fan_in L) in the L layers that are as wide as their input, but"
+          " for the output, and scale/fan_in in the others",
           source="Hayou et al. 2021 (Stable ResNet), Marion et al. 2022 (arXiv:2206.06929): branches times 1/sqrt(L)",
           summary="Residual networks, whose branches add up to the same at any depth; without the sums a plain one"
           " vanishes.")  # fmt: skip

@@ -7,7 +7,7 @@ one draw (common random numbers), and the promise is one number that sampler, th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -58,7 +58,7 @@ class Setting:
     activation: Activation
     bias_variance: float = 0.0
     square_layers: int = 1
-    """How many layers of the network are as wide as their input: those that a residual network adds up."""
+    """How many layers of the network are `square`: those that a residual network adds up."""
     input_square: float = 1.0
     """E[x²] of the network's input."""
     output: bool = False
@@ -77,8 +77,8 @@ class Setting:
 
     @property
     def square(self) -> bool:
-        """Whether it is as wide as its input."""
-        return self.fan_in == self.fan_out
+        """Whether it is as wide as its input, and no linear output."""
+        return self.fan_in == self.fan_out and not self.output
 
     @property
     def fan_in(self) -> int:
@@ -169,13 +169,14 @@ class Initializer:
 @lru_cache(maxsize=32)  # all initializers of a study ask for the same
 def settings(activation: Activation, network: Network, input_square: float = 1.0) -> tuple[Setting, ...]:
     """What is known of each layer of `network`, first to last, for inputs of this mean square."""
-    square = sum(layer.fan_in == layer.fan_out for layer in network.layers)
     branches = network.branches, network.residual
     outputs = [network.output and layer.index == network.depth for layer in network.layers]
-    return tuple(
-        Setting(layer, activation, network.bias_variance, square, input_square, output, *branches, branch)
+    found = [
+        Setting(layer, activation, network.bias_variance, 0, input_square, output, *branches, branch)
         for layer, branch, output in zip(network.layers, network.places, outputs, strict=True)
-    )
+    ]
+    square = sum(setting.square for setting in found)
+    return tuple(replace(setting, square_layers=square) for setting in found)
 
 
 @lru_cache(maxsize=32)
