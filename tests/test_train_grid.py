@@ -132,23 +132,32 @@ def test_only_what_is_missing_is_trained(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(untimed(whole), untimed(resumed))
 
 
+PROGRAM = [sys.executable, "-m", "initbench", "train-grid", "--no-figures", "--set", "steps=60", "--set", "depth=1",
+           "--set", "activation=relu,tanh", "--set", "batch_size=64", "--out"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The table of `PROGRAM`."""
+    folder = tmp_path_factory.mktemp("whole")
+    subprocess.run([*PROGRAM, folder], check=True, capture_output=True)
+    return pd.read_parquet(folder / "runs.parquet")
+
+
 @pytest.mark.parametrize("moment", [0.0, 0.3, 1.0])
-def test_a_killed_run_goes_on_and_ends_in_the_same_table(tmp_path, moment):
-    command = [sys.executable, "-m", "initbench", "train-grid", "--no-figures", "--set", "steps=60", "--set", "depth=1",
-               "--set", "activation=relu,tanh", "--set", "batch_size=64", "--out"]  # fmt: skip
-    subprocess.run([*command, tmp_path / "whole"], check=True, capture_output=True)
-    killed = subprocess.Popen([*command, tmp_path / "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def test_a_killed_run_goes_on_and_ends_in_the_same_table(tmp_path, uninterrupted, moment):
+    killed = subprocess.Popen([*PROGRAM, tmp_path / "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not list(tmp_path.glob("killed/parts/*.parquet")) and killed.poll() is None:
         time.sleep(0.01)
     time.sleep(moment)
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
     kept = {path: path.read_bytes() for path in tmp_path.glob("killed/parts/*.parquet")}
-    subprocess.run([*command, tmp_path / "killed"], check=True, capture_output=True)
+    subprocess.run([*PROGRAM, tmp_path / "killed"], check=True, capture_output=True)
     assert kept
     assert all(path.read_bytes() == content for path, content in kept.items())
-    whole, resumed = (pd.read_parquet(tmp_path / name / "runs.parquet") for name in ("whole", "killed"))
-    pd.testing.assert_frame_equal(untimed(whole), untimed(resumed))
+    resumed = pd.read_parquet(tmp_path / "killed/runs.parquet")
+    pd.testing.assert_frame_equal(untimed(uninterrupted), untimed(resumed))
     assert not list(tmp_path.glob("killed/**/*.new"))
 
 
