@@ -8,6 +8,8 @@ import pytest
 from scipy.integrate import dblquad, quad
 from scipy.special import binom, digamma, expit, polygamma
 
+from initbench import predict as predict_table
+from initbench import propagate
 from initbench.activations import ACTIVATIONS
 from initbench.core.records import InputMoments, Network
 from initbench.initializers import INITIALIZERS
@@ -18,7 +20,8 @@ from initbench.theory.residuals import residuals
 from initbench.theory.response import SQUARE, Cosine, Local
 
 TAPERED = (48, 40, 64, 25, 32)
-FIXED = InputMoments()
+FIXED = InputMoments(gaussian=False)
+"""All inputs of one length."""
 
 
 def rows_of(init, activation, widths, inputs=FIXED, bias=0.0, law="finite_width"):
@@ -147,11 +150,11 @@ DRAWS = {"he_normal": lambda rng, shape, n: rng.normal(0, math.sqrt(2 / n), shap
          SPARSE: lambda rng, shape, n: rng.normal(0, 0.35, shape) * (rng.random(shape) < 0.25)}  # fmt: skip
 
 
-def simulated(init, activation, widths, networks, seed):
-    """Second moments of z and of dL/dz, `networks layers`: one input with |x|² = n, each network its own draw."""
+def simulated(init, activation, widths, networks, seed, one_length=True):
+    """Second moments of z and dL/dz, `networks layers`: an input a network, |x|² = n or Gaussian, and its own draw."""
     rng, (value, slope) = np.random.default_rng(seed), VALUES[activation]
     x = rng.normal(size=(networks, widths[0]))
-    a = x / np.sqrt((x**2).mean(axis=1, keepdims=True))
+    a = x / np.sqrt((x**2).mean(axis=1, keepdims=True)) if one_length else x
     weights, zs = [], []
     for n_in, n_out in pairwise(widths):
         weights.append(DRAWS[init](rng, (networks, n_out, n_in), n_in))
@@ -188,6 +191,36 @@ def test_mean_and_spread_of_simulated_networks(init, activation, width, depth, n
         of_error = np.sqrt((kurtosis - 1) / (4 * networks))
         law = np.sqrt(np.log1p(spread**2))
         assert (np.abs(np.log(of_log / law)) < 4 * of_error + 6 / width + np.abs(first_order)).all()
+
+
+@pytest.mark.parametrize("init", ["he_normal", "he_uniform"])
+def test_gaussian_inputs_have_lengths_and_gradients_know_single_weights(init):
+    """Both are of first order in 1/n, and told by 3.5 errors: without one of them the first layer's gradient is missed.
+
+    Uniform weights have excess kurtosis -6/5: of what a Gaussian weight tells of its own gradient they tell 2/5.
+    """
+    widths, networks = (32,) * 4, 60_000
+    found = simulated(init, "tanh", widths, networks, 13, one_length=False)
+    rows = rows_of(init, "tanh", widths, InputMoments())
+    infinite = rows_of(init, "tanh", widths, law="mean_field")
+    for squares, name in zip(found, ("z_second_moment", "grad_z_second_moment"), strict=True):
+        mean, error = squares.mean(axis=0), squares.std(axis=0) / math.sqrt(networks)
+        correction = column(rows, name) / column(infinite, name) - 1
+        assert (np.abs(mean - column(rows, name)) < 4 * error + 2 * mean * correction**2).all()
+    other = "he_uniform" if init == "he_normal" else "he_normal"
+    for wrong in (rows_of(init, "tanh", widths), rows_of(other, "tanh", widths, InputMoments())):
+        assert abs(wrong[0]["grad_z_second_moment"] - mean[0]) > 3.5 * error[0]
+
+
+def test_the_variance_of_activations_is_about_the_batchs_own_mean():
+    """What units share moves the mean of a network: sigmoid's, of which most is one number for all inputs."""
+    options = {"init": "normal(std=0.5)", "activation": "sigmoid", "width": 16, "depth": 2, "batch": 4}
+    measured = propagate(**options, seeds=4000).groupby("layer").a_variance
+    told = predict_table(**options, laws="finite_width").a_variance.to_numpy()
+    infinite = predict_table(**options, laws="mean_field").a_variance.to_numpy()
+    error = measured.sem().to_numpy()
+    assert (np.abs(told - measured.mean()) < 4 * error + 2 * (told - infinite) ** 2 / infinite).all()
+    assert (np.abs(infinite - measured.mean()) > 10 * error).all()
 
 
 def test_the_fourth_moment_of_the_weights_shifts_a_saturating_layer():

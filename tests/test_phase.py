@@ -229,6 +229,18 @@ def test_the_critical_line_says_who_has_none_or_an_unstable_one():
         " layer and has no fixed point"]  # fmt: skip
 
 
+@pytest.mark.parametrize(("w", "b"), [(1.0, 0.05), (0.3, 0.05), (4.0, 0.5)])
+def test_where_phi_jumps_neighbours_part_however_near(w, b):
+    """Of the sign E[phi(u) phi(v)] = 2/π arcsin(c), which is infinitely steep at 1; its gradient is 0."""
+    sign = Activation(lambda z: z.sign() + 0 * z, kinks=(0.0,), spec="x")
+    (row,) = phase(sign, [w], [b])
+    c = brentq(lambda c: (w * 2 / math.pi * math.asin(c) + b) / (w + b) - c, 0, 1 - 1e-6, xtol=1e-14)
+    assert (row["q_star"], row["c_star"]) == (pytest.approx(w + b, rel=1e-12), pytest.approx(c, rel=1e-9))
+    assert row["chi_c"] == pytest.approx(w * 2 / math.pi / math.sqrt(1 - c**2) / (w + b), rel=1e-8)
+    assert (row["phase"], row["chi_1"]) == ("chaotic", 0)
+    assert "phi jumps: C'(1) is infinite" in row["note"]
+
+
 def test_a_staircase_has_three_branches_and_each_its_stability():
     """Hard tanh with steps at |z| = d, whose slope autograd does not see: closed forms by the normal law."""
     height, d = 3.0, 5.0

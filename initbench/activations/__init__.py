@@ -81,8 +81,8 @@ def selu() -> Activation:
     return Activation(F.selu, kinks=(0.0,), torch_gain=("selu", None))
 
 
-@_register("celu", formula="max(0, z) + min(0, alpha (exp(z/alpha) - 1))", summary="ELU with a continuous derivative.",
-           source="Barron 2017")  # fmt: skip
+@_register("celu", formula="max(0, z) + min(0, alpha (exp(z/alpha) - 1))", source="Barron 2017",
+           summary="ELU, with a continuous derivative for every alpha.")  # fmt: skip
 def celu(alpha: float = 1.0) -> Activation:
     if alpha <= 0:
         raise UsageError(f"celu: alpha must be above 0, not {alpha:g}")

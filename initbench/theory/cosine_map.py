@@ -43,6 +43,7 @@ class CosineMap:
 
     def fixed_point(self, w: Real, b: Real, q: Real, chi_1: Real) -> tuple[Real, Real]:
         """c*, where the cosine goes, and C'(c*) = sigma_w² E[phi'(u) phi'(v)]; c* is NaN where every cosine is kept."""
+        chi_1 = np.full_like(w, np.inf) if self.jumps else chi_1  # C'(1), which is more than the gradient's there
         c, slope = np.ones_like(w), chi_1.copy()
         line = np.abs(chi_1 - 1) < CLOSE
         c[line & self._keeps(w, q)] = np.nan
@@ -53,6 +54,13 @@ class CosineMap:
         return c, slope
 
     @cached_property
+    def jumps(self) -> bool:
+        """Whether phi jumps at a kink: then neighbours part however near they are, and C'(1) is infinite."""
+        kinks = np.array(self.activation.kinks)
+        left, right = self.activation.value(kinks - STEP), self.activation.value(kinks + STEP)
+        return bool((np.abs(right - left) >= 1e3 * STEP).any())
+
+    @cached_property
     def _bends(self) -> list[tuple[float, float]]:
         """Each kink, and by how much phi' jumps there, where phi is straight between them; else none."""
         kinks = np.array(self.activation.kinks)
@@ -60,9 +68,8 @@ class CosineMap:
         pieces = [part for part in np.split(self.activation.slope(z), np.searchsorted(z, kinks)) if len(part)]
         if len(pieces) <= len(kinks) or not len(kinks) or any(np.ptp(part) > ROUNDING for part in pieces):
             return []
-        left, right = self.activation.value(kinks - STEP), self.activation.value(kinks + STEP)
-        jumps = np.diff([part[0] for part in pieces])
-        return list(zip(kinks, jumps, strict=True)) if (np.abs(right - left) < 1e3 * STEP).all() else []
+        changes = np.diff([part[0] for part in pieces])
+        return [] if self.jumps else list(zip(kinks, changes, strict=True))
 
     def _by_angles(self, w: Real, b: Real, q: Real, chi_1: Real) -> tuple[Real, Real]:
         """The root of r = (1 - C) / (1 - c) = 1 in the angle, c = cos(angle): r falls from chi_1 at 0 to 1 - C(0)."""

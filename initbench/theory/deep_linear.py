@@ -2,7 +2,7 @@
 
 Of m weight matrices (m - 1 hidden layers), all of which start diagonal and equal in a basis in which the inputs'
 second moments and their correlation with the targets are diagonal too, each mode goes its own way (Saxe, McClelland &
-Ganguli 2014, sections 1.3 and 1.4: decoupled initial conditions). With q = E[x²] and p = E[t x] of a mode, k outputs
+Ganguli 2014, sections 1.3 and 2: decoupled initial conditions). With q = E[x²] and p = E[t x] of a mode, k outputs
 and the loss E[mean_c (y_c - t_c)²], full-batch gradient descent on the strength a of one matrix in a mode is
 
     a <- a - lr (2/k) a^(m-1) (q a^m - p)

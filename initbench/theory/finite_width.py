@@ -57,8 +57,9 @@ def walked(networks: Networks, inputs: InputMoments) -> Walk:
 def columns(networks: Networks, inputs: InputMoments) -> tuple[Columns, Notes]:
     """The columns of `predictions`, of which the spreads are those of one network and one given input.
 
-    What finite width changes at the inputs' mean length is put upon the average over their lengths. A note says where
-    first order is not the whole.
+    Means are over networks and inputs. Of Gaussian features the inputs' lengths vary by a relative 2/n: that is of
+    first order, too. Of other inputs what finite width changes at their mean length is put upon the average over their
+    lengths. A note says where first order is not the whole.
     """
     infinite, level = (
         infinite_width.moments(GaussianMoments, networks, InputMoments(squares, inputs.cosine))
@@ -66,7 +67,7 @@ def columns(networks: Networks, inputs: InputMoments) -> tuple[Columns, Notes]:
     )
     walk = walked(networks, inputs)
     with np.errstate(all="ignore"):
-        expected, spread = _expected(walk, level["a_mean"])
+        expected, spread = _expected(walk, level["a_mean"], inputs)
         change = {name: value / level[name] for name, value in expected.items() if name != "a_mean"}
         values = {name: infinite[name] * factor for name, factor in change.items()}
         gradient = values["grad_z_second_moment"]
@@ -85,18 +86,18 @@ def columns(networks: Networks, inputs: InputMoments) -> tuple[Columns, Notes]:
     return values, _notes(doubtful)
 
 
-def _expected(walk: Walk, a_mean: Real) -> tuple[Columns, Columns]:
-    """Columns for an input of the mean length, and relative log variances of some."""
-    layers, gradients = walk.layers, walk.gradients
+def _expected(walk: Walk, a_mean: Real, inputs: InputMoments) -> tuple[Columns, Columns]:
+    """Columns for an input of the mean length, or for Gaussian ones, and relative log variances of some."""
+    layers, gradients, drawn = walk.layers, walk.gradients, inputs.gaussian
+    grad_z = [g.log_expectation(layer.z, drawn) for layer, g in zip(layers, gradients, strict=True)]
+    above = [*grad_z[1:], np.zeros_like(grad_z[-1])]
     expected = {
-        "z_second_moment": [np.exp(layer.z.log_expectation) for layer in layers],
-        "a_second_moment": [np.exp(layer.a.log_expectation) for layer in layers],
-        "a_variance": [_variance(*of) for of in zip(layers, a_mean, strict=True)],
-        "grad_z_second_moment": [
-            np.exp(g.log_expectation(layer.z)) for layer, g in zip(layers, gradients, strict=True)
-        ],
-        "grad_a_second_moment": [np.exp(gradient.at_a) for gradient in gradients],
-        "a_mean": [layer.average(VALUE) for layer in layers],
+        "z_second_moment": [np.exp(_log_of(layer.z, drawn)) for layer in layers],
+        "a_second_moment": [np.exp(_log_of(layer.a, drawn)) for layer in layers],
+        "a_variance": [_variance(*of, inputs) for of in zip(layers, a_mean, strict=True)],
+        "grad_z_second_moment": [np.exp(log) for log in grad_z],
+        "grad_a_second_moment": [np.exp(g.above + log) for g, log in zip(gradients, above, strict=True)],
+        "a_mean": [layer.average(VALUE, drawn) for layer in layers],
     }
     spread = {
         "z_second_moment": [layer.z.spread[0] for layer in layers],
@@ -111,11 +112,18 @@ def _stacked(columns: dict[str, list[Real]]) -> Columns:
     return {name: np.stack(layers) for name, layers in columns.items()}
 
 
-def _variance(layer: Layer, mean: Real) -> Real:
-    """E[(phi - mean)²] over the units of a network."""
-    centre = layer.local.mean[..., VALUE]
+def _log_of(signal: Signal, drawn: bool) -> Real:
+    return signal.log_drawn if drawn else signal.log_expectation
+
+
+def _variance(layer: Layer, mean: Real, inputs: InputMoments) -> Real:
+    """E[(phi - the batch's own mean)²] over the units of a network; `mean` is that of infinite width."""
+    local, drawn = layer.local, inputs.gaussian
+    centre = local.mean[..., VALUE]
     gap = centre - mean
-    return layer.average(CENTRED) + 2 * gap * (layer.average(VALUE) - centre) + gap**2
+    own = inputs.over_batch(layer.covariances(local, VALUE, VALUE) / layer.units)
+    own = own + local.response(VALUE).first ** 2 * inputs.over_batch(layer.z.spread)
+    return layer.average(CENTRED, drawn) + 2 * gap * (layer.average(VALUE, drawn) - centre) + gap**2 - own
 
 
 def _notes(doubtful: dict[str, NDArray[np.bool_]]) -> Notes:

@@ -41,7 +41,7 @@ class Signal:
 
     def weighted(self, gain: Real, bias: Real, by_units: Real) -> Signal:
         """After gain·m + bias, where the units add variance of their own: exact in mean and variance."""
-        total, drawn = gain * np.exp(self.log_expectation) + bias, gain * np.exp(self._drawn) + bias
+        total, drawn = gain * np.exp(self.log_expectation) + bias, gain * np.exp(self.log_drawn) + bias
         spread = np.log1p((1 - bias / total) ** 2 * np.expm1(self.spread)) + by_units
         mean = np.log(total) - spread[0] / 2
         return Signal(mean, spread, np.log(drawn) - spread[1] / 2 - mean)
@@ -52,8 +52,8 @@ class Signal:
         return self.mean + self.spread[0] / 2
 
     @property
-    def _drawn(self) -> Real:
-        """The same for an input of a batch."""
+    def log_drawn(self) -> Real:
+        """The same for an input of a batch, drawn anew."""
         return self.mean + self.extra + self.spread[1] / 2
 
 
@@ -109,10 +109,12 @@ class Layer:
         own = local.covariance(f, g) - 2 * first
         return fixed_same_pair(own, local.covariance(f, g, self.cosine) - 2 * first * self.cosine.square)
 
-    def average(self, f: int) -> Real:
-        """E[f(z)] over the units of a network."""
-        response, spread = self.local.response(f), self.z.spread[0]
-        return response.value + (response.second + response.first) / 2 * spread + response.second * self.noise()
+    def average(self, f: int, drawn: bool) -> Real:
+        """E[f(z)] over the units of a network, for a given input or one of a batch that is `drawn` anew."""
+        response, spread = self.local.response(f), self.z.spread[int(drawn)]
+        moved = response.first * self.z.extra if drawn else 0.0
+        bent = (response.second + response.first) / 2 * spread
+        return response.value + moved + bent + response.second * self.noise()
 
 
 def fixed_same_pair(own: Real | float, pair: Real) -> Real:

@@ -2,7 +2,8 @@
 
 Two effects are beyond mean field: the level that the slope depends on fluctuates; and the gradient knows its weights,
 because given z = W a the part of W along a is known, so that s = z·dL/dz passes from layer to layer
-(`Local.alignment`). For a rectifier both vanish.
+(`Local.alignment`); of a single weight by its fourth moment: E[w² f(z)] = E[w²] E[f] + a²/2 (E[w⁴] - E[w²]²) E[f''].
+For a rectifier both vanish.
 """
 
 from __future__ import annotations
@@ -32,14 +33,17 @@ class Gradient:
     """E[(z·dL/dz)²] over what it would be if the gradient did not know its weights."""
     between: Real
     """E of the squared cosine between two inputs' gradients."""
-    at_a: Real
-    """log E[(dL/da)²] of this layer."""
+    kurtosis: Real
+    """Excess kurtosis of dL/da of the layer before, a sum over this one's units, by the weights' fourth moment."""
+    above: Real
+    """log of E[(dL/da)²] of this layer over E[(dL/dz)²] of the next."""
     aligned: Real
     """The share that knowing the weights adds."""
 
-    def log_expectation(self, z: Signal) -> Real:
-        """log E[(dL/dz)²] for a given input."""
-        return self.value + (self.bend + self.slope**2) / 2 * z.spread[0]
+    def log_expectation(self, z: Signal, drawn: bool = False) -> Real:
+        """log E[(dL/dz)²] for a given input, or one of a batch that is `drawn` anew."""
+        moved = self.slope * z.extra if drawn else 0.0
+        return self.value + moved + (self.bend + self.slope**2) / 2 * z.spread[int(drawn)]
 
 
 def backward(layers: Sequence[Layer]) -> list[Gradient]:
@@ -50,14 +54,14 @@ def backward(layers: Sequence[Layer]) -> list[Gradient]:
     return found[::-1]
 
 
-def returning(layer: Layer, local: Local, between: Real, kept: Real) -> Real:
+def returning(layer: Layer, local: Local, between: Real, kept: Real, kurtosis: Real) -> Real:
     """Log variance that the layer's units add to the squared gradient, given E[z²]; `fixed same pair`.
 
-    The gradient at a is Gaussian, `between` its squared cosine between two inputs; orthogonal weights have `kept` its
-    length, a share of the freedom of its units.
+    The gradient at a is Gaussian but for its excess `kurtosis`, `between` its squared cosine between two inputs;
+    orthogonal weights have `kept` its length, a share of the freedom of its units.
     """
     k = local.returned
-    square = fixed_same_pair(1.0, between)
+    square = fixed_same_pair(1.0, between) + kurtosis / 2 * fixed_same_pair(1.0, (1 + 2 * between) / 3)
     own, pair = (local.covariance(SLOPE_SQUARE, SLOPE_SQUARE, cosine) for cosine in (None, layer.cosine))
     by_slope = fixed_same_pair(own, pair) / k.value**2
     whole = (by_slope * (1 + 2 * square) + 2 * square * (1 - kept)) / layer.units
@@ -71,10 +75,11 @@ def _at_the_end(layer: Layer) -> Gradient:
         value=np.log(k.value) + k.curvature * layer.noise(),
         slope=k.slope,
         bend=k.bend,
-        spread=returning(layer, layer.local, nothing, nothing),
+        spread=returning(layer, layer.local, nothing, nothing, nothing),
         carried=power * layer.share + 1 - layer.share,
         between=_between(layer, nothing),
-        at_a=nothing,
+        kurtosis=_kurtosis(layer, nothing),
+        above=nothing,
         aligned=nothing,
     )
 
@@ -87,12 +92,19 @@ def _between(layer: Layer, at_a: Real) -> Real:
     return kept**2 * at_a + new * (1 - at_a) ** 2 / layer.units
 
 
+def _kurtosis(layer: Layer, at_a: Real) -> Real:
+    """Of dL/da of the layer before, given that of this layer's own."""
+    by_slope = layer.local.covariance(SLOPE_SQUARE, SLOPE_SQUARE) / layer.local.returned.value**2
+    fourth = (3 + at_a) * (1 + by_slope)
+    return np.where(layer.promises.orthogonal, 0.0, layer.promises.excess_kurtosis * fourth / layer.units)
+
+
 def _passed_back(layer: Layer, after: Layer, gradient: Gradient) -> Gradient:
     local, n = layer.local, layer.units
     k, level = local.returned, local.passed
     gain = np.log(after.units * after.promises.variance)
     orthogonal = after.promises.orthogonal
-    knows = (gradient.carried - 1) / n
+    knows = (gradient.carried - 1) / n * (1 + np.where(orthogonal, 0.0, after.promises.excess_kurtosis) / 2)
     aligned = knows * (local.product(SQUARE, SLOPE_SQUARE) / (level.value * k.value) - orthogonal)
     response = after.share * level.slope
     bend = after.share * level.bend + after.share * (1 - after.share) * level.slope**2
@@ -102,7 +114,7 @@ def _passed_back(layer: Layer, after: Layer, gradient: Gradient) -> Gradient:
     later = (gradient.bend + gradient.slope**2) / 2
     value = (gain + np.log(k.value) + k.curvature * layer.noise() + np.log1p(aligned) + gradient.value + together[0]
              + later * step[0] - gradient.slope * bend / 2 * layer.z.spread[0])  # fmt: skip
-    added = returning(layer, local, gradient.between, orthogonal * n / max(n, after.units))
+    added = returning(layer, local, gradient.between, orthogonal * n / max(n, after.units), gradient.kurtosis)
     pull, power = local.alignment
     return Gradient(
         value=value,
@@ -111,6 +123,7 @@ def _passed_back(layer: Layer, after: Layer, gradient: Gradient) -> Gradient:
         spread=gradient.spread + gradient.slope**2 * step + 2 * together + added,
         carried=layer.share * (pull * (gradient.carried - 1) + power) + 1 - layer.share,
         between=_between(layer, gradient.between),
-        at_a=gain + np.log1p(knows * ~orthogonal) + gradient.log_expectation(after.z),
+        kurtosis=_kurtosis(layer, gradient.kurtosis),
+        above=gain + np.log1p(knows * ~orthogonal),
         aligned=aligned,
     )

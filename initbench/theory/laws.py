@@ -78,7 +78,7 @@ def first_order() -> Law:
 
 @LAWS.register("mean_field", summary="The activation itself, pre-activations Gaussian: exact at infinite width.",
                formula="q_l = sigma_w² E[phi(z)²] + sigma_b²",
-               source="Poole et al. 2016, eq. 3; Schoenholz et al. 2017, eq. 5", default=True)  # fmt: skip
+               source="Poole et al. 2016, eq. 3; Schoenholz et al. 2017, eqs. 3 to 5", default=True)  # fmt: skip
 def mean_field() -> Law:
     return Law(_infinite_width(GaussianMoments), exact=True)
 

@@ -8,6 +8,7 @@ maps (Poole et al. 2016, eqs. 3 and 5; Schoenholz et al. 2017, eqs. 3 to 5)
 chi_1 = sigma_w² E[phi'(z)²] = C'(1) is the factor of the squared gradient too. By Mehler's formula C is a power series
 without a negative coefficient, hence convex with C(1) = 1. So c* = 1 attracts, alone, where chi_1 <= 1 (ordered); where
 chi_1 > 1 it repels and one c* in [0, 1) attracts (chaotic). Hayou et al. 2019 ask who has a line between the two.
+Where phi jumps C'(1) is infinite, and chi_1 = sigma_w² E[phi'(z)²] without the jumps the gradient's factor alone.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ LINE_COLUMNS = ("activation", "bias_variance", "weight_variance", "q_star", "sta
 LOG_LEVELS = np.log(np.logspace(-16, 16, 600))
 """The log q among which fixed points are sought; beyond them, E[z²] is said to vanish or to grow without end."""
 LEAVES = "E[z²] leaves q* after a disturbance"
+JUMPS = "phi jumps: C'(1) is infinite, chi_1 the gradient's alone"
 FAR = 1e12
 """Where phi is read as straight, for E[z²] that grows without end."""
 
@@ -96,8 +98,10 @@ class _Solver:
             chi_1[finite] = w[finite] * self.moments.slope_second_moment(level)
             parallel[finite] = w[finite] * self._answer(level) / level
             c[finite], chi_c[finite] = self._cosine.fixed_point(w[finite], b[finite], level, chi_1[finite])
-        for at, name in enumerate(_name(*pair) for pair in zip(q, chi_1, strict=True)):
-            note = "; ".join(filter(None, (_told(q[at], parallel[at], c[at], name), others[at])))
+        jumps = finite & self._cosine.jumps
+        for at, name in enumerate(_name(*pair) for pair in zip(q, np.where(jumps, np.inf, chi_1), strict=True)):
+            told = _told(q[at], parallel[at], c[at], name), JUMPS if jumps[at] else "", others[at]
+            note = "; ".join(filter(None, told))
             values = (w[at], b[at], q[at], c[at], chi_1[at], parallel[at], chi_c[at], xi(parallel[at]), xi(chi_c[at]))
             yield dict(zip(COLUMNS, (self.activation.spec, *map(float, values), name, note), strict=True))
 

@@ -189,7 +189,7 @@ def _back(
     expected, found = np.log(k.value) + correction, gradient[:, number]
     if number + 1 == len(walk.layers):
         nothing = np.zeros(1)
-        variance = inputs.over_batch(returning(layer, local, nothing, nothing))
+        variance = inputs.over_batch(returning(layer, local, nothing, nothing, nothing))
         return _standardized(found, expected, variance, correction * _apart(layer.z.spread))
     after, later = walk.layers[number + 1], walk.gradients[number + 1]
     kept = after.promises.orthogonal * layer.units / max(layer.units, after.units)
@@ -199,7 +199,7 @@ def _back(
     together = later.slope * after.share * inputs.others * louder
     expected = expected + np.log(after.units * after.promises.variance) + np.log1p(own.aligned) + together
     unequal, apart = _apart(later.slope**2 * after.z.spread + later.spread), _apart(layer.z.spread)
-    variance = inputs.over_batch(returning(layer, local, later.between, kept), unequal)
+    variance = inputs.over_batch(returning(layer, local, later.between, kept, later.kurtosis), unequal)
     doubt = (np.abs(correction) + np.abs(together) + np.abs(own.aligned)) * (unequal + apart)
     doubt = doubt + (unequal * apart) ** 0.5 * moved
     return _standardized(found, expected + gradient[:, number + 1] + scale[:, number + 1], variance, doubt)
