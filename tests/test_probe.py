@@ -1,5 +1,7 @@
 """What a probe measures, against autograd, our own stacks of networks, and arithmetic by hand."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -418,6 +420,54 @@ def test_what_cannot_be_initialized_is_told_and_stays():
         assert probed.notes == (left if "init" in options else f"{told}: {kept}",)
 
 
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_lost_from_their_layer_on(number):
+    module = mlp(nn.ReLU)
+    with torch.no_grad():
+        module[2].weight.fill_(number)
+    found = ib.probe(module, normal(4, 32))
+    assert not found.stable
+    assert found.diagnosis[["word", "starts_at"]].to_numpy().tolist() == [["lost", "2"], ["lost", "0"]]
+
+
+def test_a_way_back_that_fails_tells_of_no_gradient():
+    class Overwrites(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Linear(16, 16) for _ in range(4))
+
+        def forward(self, x):
+            for number, layer in enumerate(self.layers):
+                x = torch.sigmoid(layer(x))
+                if number == 1:
+                    x += 1  # what the sigmoid needs on the way back
+            return x
+
+    found = ib.probe(Overwrites(), normal(4, 16))
+    assert any("the way back failed" in note for note in found.notes)
+    assert found.layers.grad_z_second_moment.isna().all()
+    assert found.diagnosis.set_index("direction").word["backward"] == "lost"
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*")
+@pytest.mark.parametrize("computed", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_weights_that_hooks_compute_stay_as_found_and_that_is_told(computed):
+    module = nn.Sequential(computed(nn.Linear(16, 16)), nn.ReLU(), nn.Linear(16, 16))
+    found = ib.probe(module, normal(4, 16), seeds=3)
+    assert found.notes == ("as found, for want of a reset_parameters of its own: 0",)
+    assert found.layers[found.layers.module == "0"].weight_variance.nunique() == 1
+    assert found.layers[found.layers.module == "2"].weight_variance.nunique() == 3
+
+
+def test_a_head_tied_to_an_embedding_stays_with_it():
+    module = nn.Sequential(nn.Embedding(40, 32), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 40, bias=False))
+    module[3].weight = module[0].weight
+    before, batch = float(module[0].weight.detach().var(correction=0)), torch.arange(40)
+    found = ib.probe(module, batch, init="he_normal", seeds=2)
+    assert found.layers[found.layers.module == "0"].weight_variance.tolist() == pytest.approx([before] * 2, rel=1e-6)
+    assert found.notes == ("left as found: 0.weight",)
+
+
 def test_a_filter_keeps_layers_by_name():
     found = rows(mlp(nn.ReLU), normal(4, 32), only=["2", "[4-6]"])
     assert found.module.tolist() == ["2", "4", "6"]
@@ -435,6 +485,9 @@ def test_a_filter_keeps_layers_by_name():
     (lambda: ib.probe(torch.jit.script(nn.Linear(2, 2)), normal(2, 2)),
      "a scripted module shows no layers: probe the module that it was made of"),
     (lambda: ib.probe(nn.LazyLinear(2), normal(2, 2)), "a lazy module has no shapes yet: call it once, then probe it"),
+    (lambda: ib.probe(nn.Sequential(nn.Linear(8, 4), nn.LazyBatchNorm1d(affine=False)), normal(2, 8)),
+     "a lazy module has no shapes yet: call it once, then probe it"),
+    (lambda: ib.probe(mlp(nn.ReLU), normal(0, 32)), "the batch is empty"),
     (lambda: ib.probe(mlp(nn.ReLU), normal(2, 32), only="3"), "no layer is called 3; accepted: 0, 2, 4, 6"),
 ])  # fmt: skip
 def test_what_cannot_be_gets_one_line(call, message):

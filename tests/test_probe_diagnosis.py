@@ -121,10 +121,20 @@ def test_where_most_layers_are_normalized_no_variance_is_promised():
     ({"saturated_fraction": [0.0, 0.8, 0.6, 0.9], "activation": "tanh"}, "saturated",
      "80% of its values are on a flat part of tanh"),
     ({"z_second_moment": np.nan}, "lost", "no number of it is known"),
+    ({"z_second_moment": [1.0, 1.0, np.nan, np.nan]}, "lost", "from there on it is no number"),
+    ({"z_second_moment": [1.0, np.nan, 1.0, 1.0]}, "stable", ""),
+    ({"z_second_moment": [1.0, 1e3, 1e6, np.nan], "note": ""}, "exploding", None),
 ])  # fmt: skip
 def test_other_words(columns, word, cause):
     row = told(table(np.ones(4), **columns), "forward")
-    assert (row.word, row.cause) == (word, cause)
+    assert (row.word, row.cause) == (word, row.cause if cause is None else cause)
+
+
+def test_where_no_gradient_arrives_none_is_lost():
+    grad = [np.nan, 1.0, 1.0, 1.0]
+    assert told(table(np.ones(4), grad=grad), "backward").word == "lost"
+    notes = ["no gradient arrives here", "", "", ""]
+    assert told(table(np.ones(4), grad=grad, note=notes), "backward").word == "stable"
 
 
 def test_the_suggestion_draws_what_it_says():

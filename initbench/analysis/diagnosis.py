@@ -72,7 +72,8 @@ def _judge(mean: pd.DataFrame, direction: str) -> dict[str, object]:
     change = _change(followed.to_numpy(float))
     row = {"direction": direction, "word": "stable", "starts_at": "", "cause": "", "decades": change.decades,
            "growth": change.growth}  # fmt: skip
-    return row | (_nothing(path, followed, forward) or _moving(path, change, forward) or _flat(mean, forward))
+    word = _nothing(path, followed, forward) or _moving(path, change, forward) or _lost(path, followed)
+    return row | (word or _flat(mean, forward))
 
 
 def _nothing(path: pd.DataFrame, followed: pd.Series, forward: bool) -> dict[str, object]:
@@ -97,6 +98,14 @@ def _moving(path: pd.DataFrame, change: _Change, forward: bool) -> dict[str, obj
         return {}
     word = "exploding" if change.decades > 0 else "vanishing"
     return {"word": word, "starts_at": _called(path.iloc[change.start]), "cause": _why(path, change, forward)}
+
+
+def _lost(path: pd.DataFrame, followed: pd.Series) -> dict[str, object]:
+    """Whether the way ends in what is no number; where no gradient arrives there is none to lose."""
+    ends = (followed.isna() & ~path["note"].str.contains("no gradient", na=False))[::-1].cummin()[::-1]
+    if not ends.any():
+        return {}
+    return {"word": "lost", "starts_at": _called(path[ends].iloc[0]), "cause": "from there on it is no number"}
 
 
 def _flat(mean: pd.DataFrame, forward: bool) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from initbench.core.errors import WorkError, require
 from initbench.core.global_generators import lent
@@ -39,7 +40,8 @@ def duplicate(module: nn.Module, train: bool | None) -> nn.Module:
     """
     require(not any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()),
             "a scripted module shows no layers: probe the module that it was made of")  # fmt: skip
-    require(not any(isinstance(parameter, UninitializedParameter) for parameter in module.parameters()),
+    held = itertools.chain(module.parameters(), module.buffers())
+    require(not any(isinstance(tensor, UninitializedParameter | UninitializedBuffer) for tensor in held),
             "a lazy module has no shapes yet: call it once, then probe it")  # fmt: skip
     # what torch computed from parameters (a weight under weight_norm) is no parameter, and torch refuses to copy it
     computed = {id(value): value.detach().clone() for part in module.modules() for value in vars(part).values()

@@ -36,11 +36,17 @@ def by_modules(module: nn.Module, seed: int) -> list[str]:
     kept = []
     for name, part in _parts_first(module):
         own = getattr(part, "reset_parameters", getattr(part, "_reset_parameters", None))
-        if own is not None and not is_parametrized(part):  # that would write into what is computed anew
+        if own is not None and not _computes(part):  # that would write into what is computed anew
             own()
-        elif is_parametrized(part) or next(part.parameters(recurse=False), None) is not None:
+        elif _computes(part) or next(part.parameters(recurse=False), None) is not None:
             kept.append(name or type(part).__name__)
     return [f"as found, for want of a reset_parameters of its own: {', '.join(kept)}"] if kept else []
+
+
+def _computes(part: nn.Module) -> bool:
+    """Whether it computes a weight from parameters: by a parametrization, or by a hook (torch's older functions)."""
+    names = {name for name, _ in part.named_parameters(recurse=False)}
+    return is_parametrized(part) or any({f"{name}_g", f"{name}_orig"} & names for name in vars(part))
 
 
 def by_initializer(
@@ -51,7 +57,9 @@ def by_initializer(
     `rows` are a trace's: they say which layers there are and what follows each. Draws of a layer are those of every
     other command for its place, fans and seed. Raises `UsageError` where an activation is refused.
     """
-    parameters, done, kept = dict(module.named_parameters(remove_duplicate=False)), set(), []
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    done, kept = set[int](), list[str]()
+    stay = {id(parameters[name]) for row in rows if row.form.role == "lookup" for name in row.parameters}
     output = next((row for row in reversed(rows) if row.form.role == "weights"), None)  # unless an activation follows
     for row in rows:
         if row.form is UNKNOWN or row.form.role in ("lookup", "normalization"):
@@ -62,7 +70,7 @@ def by_initializer(
         activation = activations.get(row.known["activation"]) or ACTIVATIONS.make(LINEAR)
         for name in row.parameters:
             weight = parameters[name]
-            if id(weight) in done or (fans := fans_of(row.form, weight)) is None:
+            if id(weight) in done | stay or (fans := fans_of(row.form, weight)) is None:
                 continue
             if row.form.inputs_first and weight.dim() > 2:  # several matrices
                 kept.append(name)

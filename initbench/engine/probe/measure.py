@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from initbench.activations import Activation
-from initbench.core.errors import WorkError
+from initbench.core.errors import WorkError, require
 from initbench.core.plugins import told
 from initbench.core.randomness import key_to_seed
 from initbench.engine.probe.copies import call, duplicate, in_precision, own_batch, untouched
@@ -80,7 +80,7 @@ def _measured(module: nn.Module, batch: Any, seed: int, train: bool | None, prep
             returned = call(twin, mine)
         output = first_floating(returned)
         tracer.finish(output)
-        notes += _backward(output, seed)
+        notes += _backward(output, seed, tracer.rows)
     if not tracer.rows:
         raise WorkError("no layer was seen: none of torch's functions was called with weights of its own")
     for row in tracer.rows:
@@ -89,15 +89,19 @@ def _measured(module: nn.Module, batch: Any, seed: int, train: bool | None, prep
     return Measured(tracer.rows, tracer.activations, notes)
 
 
-def _backward(output: Tensor | None, seed: int) -> list[str]:
-    """Send the projection back; what stands in the way is told."""
+def _backward(output: Tensor | None, seed: int, rows: Sequence[Row]) -> list[str]:
+    """Send the projection back; what stands in the way is told, and what came before it is not the gradient."""
     if output is None or not output.requires_grad:
         return ["no output has a gradient: only the way forward is measured"]
+    require(output.numel() > 0, "the batch is empty")
     by_input = output.shape[0] if output.dim() else 1
     projection = draw_projection(by_input, output.numel() // by_input, seed).reshape(output.shape)
     try:
         output.backward(projection.to(output))
     except Exception as error:
+        for row in rows:
+            row.known = {name: value for name, value in row.known.items() if not name.startswith("grad_")}
+            row.squared_grads.clear()
         return [f"the way back failed, only the way forward is measured: {told(error)}"]
     return []
 
