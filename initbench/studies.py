@@ -240,9 +240,10 @@ def index(folder: Path, found: Mapping[str, pd.DataFrame]) -> str:
     held, not_held, undecided = map(outcomes.count, (HELD, NOT_HELD, UNDECIDED))
     lines = ["Questions, one TOML file each. `initbench run FILE` answers one; `make studies` answers all but the",
              "calibration of the verdicts and writes this file.", "",
-             f"**Of {len(outcomes)} expectations, each stated before its study ran (a caveat tells where not), {held} "
-             f"held, {not_held} did not, and {undecided} are undecided.** Each interval is one of 95 %, not corrected "
-             "for the number of expectations.", ""]  # fmt: skip
+             f"**Of {len(outcomes)} expectations {held} held, {not_held} did not, and {undecided} are undecided.** "
+             "Their bounds were fixed before this run, most after a pilot of a few seeds; a caveat tells where "
+             "figures had been seen. Each interval is one of 95 %, not corrected for the number of expectations. "
+             "*Published* is what the source says, or what its formula gives for this setting.", ""]  # fmt: skip
     for row in listed(folder).to_dict("records"):
         source = f" ({row['source']})" if row["source"] else ""
         lines += [f"## {row['name']}", "", f"{row['question']}{source}", ""]

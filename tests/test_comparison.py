@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -318,6 +319,34 @@ def test_levels_that_tie_everywhere_are_not_told_apart():
     tied = ranking.ranks(table_of(np.full((3, 4), 0.1)))
     assert tied[["rank", "p_friedman", "p_iman_davenport"]].drop_duplicates().to_numpy().tolist() == [[2, 1, 1]]
     assert "Friedman's p = 1." in rank_diagram.draw(rank_diagram.summary(tied)).texts[-1].get_text().replace("\n", " ")
+
+
+@pytest.mark.parametrize("written", ["1e25", 1e25, "10000000000000000905969664", "1e+25"])
+def test_a_level_may_be_written_as_any_number_is(results, written):
+    table = comparison.compare(results, "init", "he_normal", where={"lr": written}, tune=())
+    assert table["n"].tolist() == [3, 3]
+    assert comparison.compare(results, "lr", written, tune=())["baseline"].tolist() == [1e25]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"metric": "name"}, "the column 'name' holds words"), ({"bound": np.nan}, "a number above 0, not nan"),
+     ({"bound": np.inf}, "a number above 0, not inf"), ({"bound": 0}, "a number above 0, not 0")],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_one_line(results, options, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        comparison.compare(results, "init", **options)
+
+
+def test_a_factor_that_is_tuned_twice_is_tuned_once(results):
+    once, twice = (comparison.compare(results, "init", tune=["lr"] * times) for times in (1, 2))
+    pd.testing.assert_frame_equal(once, twice)
+
+
+def test_wins_are_missing_where_a_seed_is_lost():
+    lost = difference([[1.0, 2.0, 3.0], [2.0, np.nan, 4.0]])
+    assert np.isnan(lost["wins"])
+    assert lost["lost"] == 1
 
 
 def test_where_nothing_varies_nothing_is_explained():

@@ -354,6 +354,20 @@ def test_the_estimate_of_the_disk_counts_the_updates_of_epochs():
     assert disk_of([dataclasses.replace(cell, record_every=0)], data) == 150
 
 
+def test_a_closed_standard_error_is_no_matter(tmp_path):
+    """The shell's 2>&-, under which Python has no sys.stderr."""
+    command = [sys.executable, "-m", "initbench", "train-grid", *SMALL, "--set", "steps=2", "--no-figures"]
+    done = subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", *command], cwd=tmp_path, stdout=subprocess.PIPE)
+    assert done.returncode == 0
+    assert ib.load(tmp_path / "results/digits").finished
+
+
+def test_the_type_of_a_column_is_the_same_whatever_became_of_the_runs(tmp_path):
+    runs = ib.run(study(), tmp_path / "out").runs
+    assert runs.diverged_at.isna().all()
+    assert (str(runs.diverged_at.dtype), str(runs.stopped_at.dtype)) == ("Int64", "Int64")
+
+
 def test_dry_run_tells_and_writes_nothing(run, tmp_path):
     done = run("train-grid", *SMALL, "--dry-run")
     assert done.exit_code == 0

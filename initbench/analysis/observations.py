@@ -42,6 +42,8 @@ def observations(
     for column in measure.columns:
         if column not in frame:
             raise UsageError(f"measure '{measure.spec}': no column '{column}'{did_you_mean(column, frame.columns)}")
+        if not (pd.api.types.is_numeric_dtype(frame[column]) or frame[column].isna().all()):
+            raise UsageError(f"measure '{measure.spec}': the column '{column}' holds words")
     keys = [*factors, *(name for name in PLACES if measure.each and name in frame), "seed"]
     if measure.by_row and not frame.duplicated(keys).any():
         return frame[keys].assign(value=measure.by_row(frame).astype(float)).reset_index(drop=True)

@@ -113,7 +113,8 @@ def checked(path: Path, kind: str, table: pd.DataFrame, whole: bool = True) -> p
     if len(table) == 0 and asked.may_be_empty:
         columns = (*asked.names, *asked.counts, *asked.numbers, *asked.words)
         return table.reindex(columns=list(dict.fromkeys([*table, *columns])))
-    unknown = [name for name in (*asked.numbers, *asked.more) if name in table and table[name].isna().all()]
+    empty = [name for name in (*asked.numbers, *asked.more) if name in table and table[name].isna().all()]
+    unknown = [name for name in empty if not pd.api.types.is_numeric_dtype(table[name])]
     table = table.astype(dict.fromkeys(unknown, float))  # where every run failed, a column is of no kind at all
     for complaint in _complaints(table, asked, whole):
         raise WorkError(f"{path} is not one of ours: {complaint}")

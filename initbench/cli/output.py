@@ -76,7 +76,7 @@ class Count(Protocol):
 @contextmanager
 def progress(label: str) -> Iterator[Count]:
     """A bar with time left on standard error; nothing where that is no terminal."""
-    if not sys.stderr.isatty():
+    if not (sys.stderr and sys.stderr.isatty()):  # a closed one is None
         yield lambda done, of: None
         return
     bars: list[Any] = []  # made when the whole is known

@@ -118,7 +118,8 @@ class _Files:
 def _fetch(dataset: str, fetch: Callable[[], object]) -> None:
     """Let torchvision download, with its progress on a terminal alone."""
     try:
-        with contextlib.nullcontext() if sys.stderr.isatty() else contextlib.redirect_stderr(io.StringIO()):
+        seen = sys.stderr and sys.stderr.isatty()  # a closed one is None
+        with contextlib.nullcontext() if seen else contextlib.redirect_stderr(io.StringIO()):
             fetch()
     except Exception as error:  # torchvision names no error types: urllib's, zipfile's, tarfile's and its own get here
         raise WorkError(f"{dataset} could not be downloaded: {' '.join(str(error).split())}") from error

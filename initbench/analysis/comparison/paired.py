@@ -34,16 +34,18 @@ def differences(scores: Scores, baseline: object, test: str = "t", bound: float 
     the bootstrap's standard error, in which the choice is repeated (`tuned`). Of a ratio's measure all are ratios.
     ``bootstrap_low bootstrap_high``: percentiles of resampled seeds, expanded for few seeds (Hesterberg 2015).
     ``effect``: Hedges' g of the differences, mean/sd times 1 - 3/(4(n - 1) - 1). ``wins``: the share of pairs (setting
-    and seed) in which the level is higher, a tie counting half. ``p``: of `test` (``t``, ``wilcoxon``,
-    ``permutation``: of the signs, exact where n is small); corrected over the rows as ``p_holm`` (family-wise) and
-    ``p_fdr`` (Benjamini & Hochberg). ``p_equivalent``: that the difference is beyond ±`bound`, by two one-sided t tests
-    (Schuirmann 1987; for ratios the bound is of the logarithm), corrected after Holm as well. ``word``: equivalent,
-    higher, lower (each at 5 %, corrected) or undecided. ``lost``: seeds without a number (a loss that diverged, a
-    run that was not made, a value that is never reached); a difference is missing where there is one.
+    and seed) in which the level is higher, a tie counting half; missing where one is lost. ``p``: of `test` (``t``,
+    ``wilcoxon``, ``permutation``: of the signs, exact where n is small); corrected over the rows as ``p_holm``
+    (family-wise) and ``p_fdr`` (Benjamini & Hochberg). ``p_equivalent``: that the difference is beyond ±`bound`, by two
+    one-sided t tests (Schuirmann 1987; for ratios the bound is of the logarithm), corrected after Holm as well.
+    ``word``: equivalent, higher, lower (each at 5 %, corrected) or undecided. ``lost``: seeds without a number (a loss
+    that diverged, a run that was not made, a value that is never reached); a difference is missing where there is one.
     """
     baseline = scores.level(baseline)
     if test not in TESTS:
         raise UsageError(f"unknown test '{test}'; accepted: {', '.join(TESTS)}")
+    if bound is not None and not 0 < bound < np.inf:
+        raise UsageError(f"the bound of equivalence is a number above 0, not {bound:g}")
     if scores.tune and test != "t":
         raise UsageError(f"test '{test}': a tuned comparison is tested by t alone, with the choice in its error")
     judged, rows = scores.tuned, []
@@ -79,7 +81,7 @@ def _row(
         "mean": both["value"].mean(), "mean_baseline": both["value_baseline"].mean(),
         "difference": mean, "low": mean - half, "high": mean + half,
         "bootstrap_low": boot[0], "bootstrap_high": boot[1], "effect": hedges_g(differ),
-        "wins": float(np.sign(pairs["value"] - pairs["value_baseline"]).mean() / 2 + 0.5),
+        "wins": float(np.sign((pairs["value"] - pairs["value_baseline"]).to_numpy(float)).mean() / 2 + 0.5),
         "p": _p_of_t(mean, error, n) if spread is not None else TESTS[test](differ),
         "bound": np.nan if bound is None else bound, "ratio": scores.ratio,
         "p_equivalent": equivalence(mean, error, n, bound), "n": n,

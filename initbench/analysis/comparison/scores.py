@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -82,6 +83,7 @@ def scores(
     found = observations(results, measure, tune=())
     if tune is None:
         tune = [name for name in results.study.get("tune", {}) if name in found and name != by]
+    tune = list(dict.fromkeys(tune))
     for name in (by, *tune):
         _require_factor(name, found)
     if by in tune:
@@ -114,10 +116,19 @@ def _require_factor(name: str, found: pd.DataFrame) -> None:
 def _level(factor: str, levels: Iterable[object], given: object, canonical: Canonical) -> object:
     written, text = {str(level): level for level in levels}, str(given)
     if text not in written:
+        text = next((name for name, level in written.items() if _is_number(level, text)), text)
+    if text not in written:
         text = str(canonical(factor, text))  # reads a catalogue, which takes torch: only where it must
     if text not in written:
         raise UsageError(f"nothing has {factor} = {given}{did_you_mean(text, written)}")
     return written[text]
+
+
+def _is_number(level: object, text: str) -> bool:
+    """Whether `text` is a way to write this level, a number: 1, 1.0 and 1e0 are one."""
+    with contextlib.suppress(ValueError):
+        return isinstance(level, int | float | np.number) and not isinstance(level, bool) and float(text) == level
+    return False
 
 
 def measure_of(metric: str) -> Measure:

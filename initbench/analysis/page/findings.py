@@ -39,7 +39,7 @@ def of_outcomes(question: str, table: pd.DataFrame) -> Finding:
     seeds = sorted({int(n) for n in table["n"]})
     span = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
     return Finding(question, lead, [
-        Fact("Expectations", told[0], "; ".join([*told[1:], "each stated before the study ran"])),
+        Fact("Expectations", told[0], "; ".join([*told[1:], "bounds fixed before the run"])),
         Fact("How sure", f"n = {span} seeds",
              f"{words.share(CONFIDENCE)} intervals over seeds, not corrected for the number of expectations"),
     ])  # fmt: skip
