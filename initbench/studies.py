@@ -29,7 +29,8 @@ x = "init"
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -41,15 +42,22 @@ from initbench.analysis.expectations import HELD, NOT_HELD, UNDECIDED, Expectati
 from initbench.analysis.figures import relation
 from initbench.analysis.figures.relation import MEASURED, Drawing
 from initbench.analysis.measures import MEASURES
-from initbench.analysis.observations import chosen, observations
+from initbench.analysis.observations import OF_GRIDS, chosen, observations
 from initbench.analysis.results import Results
 from initbench.analysis.stored import is_plain
 from initbench.core.catalogue import did_you_mean, require_known
+from initbench.core.cell import Cell
 from initbench.core.errors import UsageError, complaint, require
 from initbench.core.files import read_toml
 from initbench.grid.factors import SPECS, as_stored, shown
 from initbench.grid.study_files import listed
 from initbench.kinds import Options, Where, Work, work_of
+from initbench.recipe import REGULARIZERS
+
+FACTORS = sorted({*(field.name for field in fields(Cell)), *(entry.name for entry in REGULARIZERS), *OF_GRIDS, "part",
+                  "seed", "layer", "step", "scope", "quantity", "weight_variance", "case", "batch",
+                  "honest"})  # fmt: skip
+"""Names that a `where` may have, by the parts' kinds."""
 
 
 class Inquiry(BaseModel):
@@ -105,6 +113,7 @@ def read(path: Path, full: bool = False) -> Inquiry:
         parts = _resolved(inquiry.parts, full)
         expect = [expectation.model_copy(update=_canonical(expectation)) for expectation in inquiry.expect]
         _require_parts(inquiry, parts)
+        _require_told(expect, parts)
     except ValidationError as error:
         raise UsageError(f"{path}: {complaint(error)}") from None
     except UsageError as error:
@@ -142,6 +151,19 @@ def _require_parts(inquiry: Inquiry, parts: Mapping[str, Options]) -> None:
     for what, part in asked:
         if part not in list(parts):  # a file may say anything, and not all of it is hashable
             raise UsageError(f"{what}: there is no part '{part}'{did_you_mean(str(part), parts)}")
+
+
+def _require_told(expect: Sequence[Expectation], parts: Mapping[str, Options]) -> None:
+    """What can be said of expectations before their parts are carried out: names of factors, and what is recorded."""
+    for one in expect:
+        for name in (*one.where, *(one.versus or {})):
+            if (factor := name.partition(".")[0]) not in FACTORS:
+                raise UsageError(f"{one.claim}: no factor is called '{factor}'{did_you_mean(factor, FACTORS)}")
+        options, measure = parts[one.part], MEASURES.make(one.measure)
+        read = measure.table or one.table
+        if options.get("kind", "train") == "train" and read in ("curves", "layer_curves"):
+            told = [options.get(of, {}).get("record_every") for of in ("fix", "compare", "tune")]
+            require(any(told), f"{one.claim}: '{one.measure}' is read from {read}, which need record_every")
 
 
 def _resolved(parts: Mapping[str, Options], full: bool) -> dict[str, Options]:

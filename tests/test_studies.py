@@ -210,6 +210,12 @@ def test_parameters_of_specs_are_factors(tmp_path, monkeypatch):
         ('measure = "growth"', 'measure = "grwth"', "unknown measure 'grwth'; did you mean 'growth'?"),
         ('init = "xavier"', 'init = "xaver"', "unknown initializer 'xaver'"),
         ("depth = 8", "depht = 8", "part signal: unknown key 'depht'; did you mean 'depth'?"),
+        (
+            'where = { init = "xavier" }',
+            'where = { inti = "xavier" }',
+            "no factor is called 'inti'; did you mean 'init'?",
+        ),
+        ("record_every = 10, ", "", "layer=1)' is read from layer_curves, which need record_every"),
         ("[[expect]]", "[[expects]]", "unknown key 'expects'; did you mean 'expect'"),
         ("between = [0.4, 0.6]", "between = [0.6, 0.4]", "give above, below, or between"),
     ],
@@ -231,7 +237,7 @@ def test_studies_are_listed_with_their_questions_and_outcomes(run, tmp_path):
     assert run("studies/small.toml", "--index=studies/README.md", "--no-figures").exit_code == 0
     told = (folder / "README.md").read_text(encoding="utf-8")
     for text in ("## other", "Another?", "**3 of 4 expectations held", "| Xavier halves | held |",
-                 "**Of 4 expectations, ", "3 held, 1 did not, and 0 are undecided.**",
+                 "**Of 4 expectations 3 held, 1 did not, and 0 are undecided.**",
                  "Not run here: `initbench run studies/other.toml`."):  # fmt: skip
         assert text in told
     Path("results/other").mkdir(parents=True)
