@@ -1,5 +1,6 @@
 """Results that anyone may have made: a table that is not as ours are is told in one line, by its file and column."""
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -130,7 +131,7 @@ def test_runs_that_failed_are_told_and_are_none_that_did_not_diverge(tmp_path, r
 
 
 def test_a_baseline_that_cannot_be_compared_is_one_line_also_where_results_were_replaced(run):
-    words = ["variance", "--init=he", "--activation=relu", "--width=3", "--seeds=1", "--batch=2", "--no-figures"]
+    words = ["variance", "--init=he", "--activation=relu", "--width=3", "--seeds=2", "--batch=2", "--no-figures"]
     assert run(*words, "--depth=2").exit_code == 0
     done = run(*words, "--depth=3", "--baseline=whole/variance")
     assert (done.exit_code, done.stdout) == (2, "")
@@ -169,3 +170,44 @@ def test_tables_beyond_memory_are_refused_before_they_are_made(run, monkeypatch)
     done = run("variance", "--depth=100", "--width=3", "--seeds=100000")
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.output
     assert not Path("results").exists()
+
+
+@pytest.fixture
+def trained(tmp_path):
+    study = ib.Study(compare={"init": ["he", "xavier"]}, fix={"width": 8, "steps": 5, "activation": "relu"}, seeds=2)
+    return ib.run(study, tmp_path / "out").folder
+
+
+READING = [["compare", "--by=init", "--no-figures"], ["report"], ["export", "--to=csv"], ["verify", "--runs=1"]]
+
+
+@pytest.mark.parametrize("command", READING, ids=lambda command: command[0])
+def test_who_reads_a_table_that_was_changed_is_told(trained, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    untouched = CliRunner().invoke(main, [command[0], str(trained), *command[1:]])
+    assert (untouched.exit_code, "not as it was written" in untouched.stderr) == (0, False), untouched.output
+    table = pd.read_parquet(trained / "runs.parquet")
+    table.assign(test_accuracy=0.99).to_parquet(trained / "runs.parquet")
+    found = CliRunner().invoke(main, [command[0], str(trained), *command[1:]])
+    assert found.exit_code == 0
+    assert f"Note: {trained}/runs.parquet is not as it was written\n" in found.stderr
+
+
+@pytest.mark.parametrize("command", READING, ids=lambda command: command[0])
+def test_a_newer_versions_folder_is_refused_by_who_reads_it(trained, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    told = json.loads((trained / "manifest.json").read_text())
+    del told["seal"]
+    (trained / "manifest.json").write_text(json.dumps({**told, "layout": 99}))
+    found = CliRunner().invoke(main, [command[0], str(trained), *command[1:]])
+    message = f"Error: {trained} was made by a newer version of initbench; use that\n"
+    assert (found.exit_code, found.stderr) == (1, message)
+
+
+def test_verify_names_the_plugin_that_is_not_there(trained):
+    told = json.loads((trained / "manifest.json").read_text())
+    del told["seal"]
+    (trained / "manifest.json").write_text(json.dumps({**told, "plugins": {"initializer mine": "0123"}}))
+    found = CliRunner().invoke(main, ["verify", str(trained)])
+    assert found.exit_code == 2
+    assert "the results rest on a plug-in that is not there: initializer mine; give its file" in found.stderr

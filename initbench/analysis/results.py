@@ -14,7 +14,7 @@ import pandas as pd
 from initbench.analysis import stored, stored_tables
 from initbench.core.errors import UsageError, WorkError
 from initbench.core.files import read_table
-from initbench.core.folder import MANIFEST, OLDER, PARTS, STUDY, Fault, changed, faults, read_manifest
+from initbench.core.folder import LAYOUT, MANIFEST, OLDER, PARTS, STUDY, Fault, changed, faults, read_manifest
 from initbench.core.seal import read_sealed
 
 
@@ -138,6 +138,19 @@ def _of_parts(results: Results) -> pd.DataFrame:
         with contextlib.suppress(WorkError):  # a damaged part is trained again
             frames.append(read_sealed(path)[["status", "training_id"]])
     return pd.concat(frames, ignore_index=True)
+
+
+def changes_of(folder: str | Path) -> list[Fault]:
+    """The tables of a results folder, and of a study's parts in it, that are not as the manifest beside them says.
+
+    Raises `WorkError` where a newer version of initbench wrote it.
+    """
+    root = Path(folder)
+    told = {path: read_manifest(path) for path in (root, *sorted(root.glob("*/"))) if (path / MANIFEST).is_file()}
+    for path, manifest in told.items():
+        if manifest.get("layout", 0) > LAYOUT:
+            raise WorkError(f"{path} was made by a newer version of initbench; use that")
+    return [fault for path, manifest in told.items() for fault in changed(path, manifest)]
 
 
 def faults_of(folder: str | Path) -> list[Fault]:

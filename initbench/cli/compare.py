@@ -52,7 +52,9 @@ def compare_command(
     from initbench.comparing import compare
 
     kept = options.levels(where)
-    table = compare(out, by, baseline, metric=metric, tune=tune or None, where=kept, table=name, test=test, bound=bound)
+    with output.changes_told(out):
+        table = compare(out, by, baseline, metric=metric, tune=tune or None, where=kept, table=name, test=test,
+                        bound=bound)  # fmt: skip
     undone = _undone(out)
     if form != "table":
         output.echo(table, form)

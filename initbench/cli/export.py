@@ -26,7 +26,7 @@ def export_command(out: Path, to: str, into: Path | None, where: tuple[tuple[str
     from initbench.analysis.export import export
     from initbench.comparing import canonical
 
-    with output.progress(to) as count:
+    with output.changes_told(out), output.progress(to) as count:
         lines = export(out, to, into, options.levels(where), canonical=canonical, progress=count)
     for line in lines:
         click.echo(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -65,6 +66,17 @@ def as_text(frame: pd.DataFrame) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.4g}"
+
+
+@contextmanager
+def changes_told(*folders: Path) -> Iterator[None]:
+    """A newer version's folder is refused; after the block it is told which tables are not as they were written."""
+    from initbench.analysis.results import changes_of
+
+    changes = [*itertools.chain(*map(changes_of, folders))]
+    yield  # an error in it is one line alone
+    for fault in changes:
+        click.echo(f"Note: {fault.path} is {fault.why}", err=True)
 
 
 class Count(Protocol):

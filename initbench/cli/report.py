@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from initbench.cli import options
+from initbench.cli import options, output
 from initbench.core.errors import require
 from initbench.core.files import require_writable, write_text
 
@@ -30,7 +30,8 @@ def report_command(outs: tuple[Path, ...], title: str, reports: Path, file: Path
     path = file or reports / "+".join(out.resolve().name for out in outs) / "report.html"
     require(not path.is_dir(), f"{path} is a folder; give the name of a file")
     require_writable(path.parent)
-    text = page.html(*outs, title=title)
+    with output.changes_told(*outs):
+        text = page.html(*outs, title=title)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
     click.echo(f"Report:  {path}")

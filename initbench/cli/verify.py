@@ -22,10 +22,13 @@ def verify_command(
     """Train a sample of the runs in OUT again with the plain loop, in float64 and float32, and show the differences."""
     from initbench.analysis.results import Results
     from initbench.analysis.verification import beyond_rounding
+    from initbench.grid.reproduce import plugins_changed
     from initbench.grid.verify import verify
 
     results = Results(out)
-    with output.progress("runs") as count:
+    for changed in plugins_changed(results.manifest):  # one that is not there is told before its names are unknown
+        click.echo(f"Note: the code of the plug-in {changed} is another", err=True)
+    with output.changes_told(out), output.progress("runs") as count:
         told = results.manifest.get("data")
         table = verify(
             results.study,
