@@ -430,6 +430,24 @@ def test_weights_that_are_no_numbers_are_lost_from_their_layer_on(number):
     assert found.diagnosis[["word", "starts_at"]].to_numpy().tolist() == [["lost", "2"], ["lost", "0"]]
 
 
+def test_a_loss_between_the_layers_is_not_blamed_on_their_weights():
+    """He keeps what ReLU halves; the factor 0.3 behind it, 0.09 of the square, is no weight's."""
+
+    class Quiet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Linear(64, 64) for _ in range(10))
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = 0.3 * F.relu(layer(x))
+            return x
+
+    for cause in ib.probe(Quiet(), normal(32, 64), init="he_normal", seeds=2).diagnosis.cause:
+        assert "that is not it: what stands between these layers is" in cause
+        assert "would keep it" not in cause
+
+
 def test_a_way_back_that_fails_tells_of_no_gradient():
     class Overwrites(nn.Module):
         def __init__(self):

@@ -6,6 +6,7 @@ that one odd layer (an embedding, a head, a side branch) is not taken for the wh
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,7 @@ STAYS = 0.75
 MOST = 0.5
 """The share of layers that go to a normalization, from which on weights' scales do not matter."""
 MATTERS = 1 / 3
-"""The share of a growth that residual sums have to explain to be its cause."""
+"""The share of a growth that residual sums, or layers of weights, have to explain to be its cause."""
 
 
 def diagnose(layers: pd.DataFrame) -> pd.DataFrame:
@@ -185,14 +186,17 @@ def _of_layers(path: pd.DataFrame, change: _Change, forward: bool) -> str:
     if len(layers) and (layers.normalized_by != "").mean() > MOST:
         told.append(NORMALIZED)
     elif len(layers):
-        told.append(_factors(layers, forward))
+        factors, factor = _factors(layers, forward)
+        told.append(factors)
+        if np.log10(factor) / change.growth < MATTERS:  # a factor that is not known is no evidence
+            return "; ".join([*told, "that is not it: what stands between these layers is"])
         told += [] if (path.role == "normalization").any() else ["nothing normalizes"]
         told += _wanted(layers)
     return "; ".join(told)
 
 
-def _factors(layers: pd.DataFrame, forward: bool) -> str:
-    """What weights, and the commonest activation, make of a signal."""
+def _factors(layers: pd.DataFrame, forward: bool) -> tuple[str, float]:
+    """What weights, and the commonest activation, make of a signal, in words and, if both are known, as a number."""
     fan, power = (layers.terms, "fan_in·Var(w)") if forward else (layers.fan_out, "fan_out·Var(w)")
     gain = _middle(fan * layers.weight_second_moment)
     if forward:
@@ -200,10 +204,10 @@ def _factors(layers: pd.DataFrame, forward: bool) -> str:
     else:
         passed = layers.grad_z_second_moment / layers.grad_a_second_moment
     if not passed.notna().any():
-        return f"{power} = {gain:.3g}"
+        return f"{power} = {gain:.3g}", math.nan
     name = _commonest(layers.activation[passed.notna()])
     keeps = _middle(passed[layers.activation == name])
-    return f"{power} = {gain:.3g}, of which {name} passes on {keeps:.3g}: {gain * keeps:.3g}"
+    return f"{power} = {gain:.3g}, of which {name} passes on {keeps:.3g}: {gain * keeps:.3g}", gain * keeps
 
 
 def _wanted(layers: pd.DataFrame) -> list[str]:
