@@ -31,6 +31,7 @@ from initbench.grid.costs import disk_of
 from initbench.grid.estimate import estimate
 from initbench.grid.executors import Hands
 from initbench.grid.stacks import ENGINES, Engine
+from initbench.grid.study import default_study, resolve
 from initbench.grid.training import prepare, run_training
 from initbench.grid.training_plan import as_trained, plan_training
 from initbench.recipe.samples import split
@@ -352,6 +353,13 @@ def test_the_estimate_of_the_disk_counts_the_updates_of_epochs():
     cell = Cell(dataset="digits", epochs=50, batch_size=64, record_every=1, depth=3, validation=287)
     assert disk_of([cell], data) == 150 + 40 * 50 * 18 * (3 + 2)
     assert disk_of([dataclasses.replace(cell, record_every=0)], data) == 150
+
+
+def test_what_is_set_anew_is_another_question():
+    assert resolve(None).question.startswith("How much do initialization")
+    assert resolve(None, [("depth", "1")]).question == ""
+    asked = default_study().model_copy(update={"question": "Mine?"})
+    assert resolve(asked, [("depth", "1")]).question == "Mine?"
 
 
 def test_a_closed_standard_error_is_no_matter(tmp_path):

@@ -48,7 +48,7 @@ SEVERITY: dict[str, int] = {}
 
 
 def _word(name: str, severity: int, summary: str) -> None:
-    AGREEMENTS.register(name, summary=summary)(Agreement)
+    AGREEMENTS.register(name, summary=summary)(lambda: Agreement())
     SEVERITY[name] = severity
 
 

@@ -30,6 +30,6 @@ KINDS = {
 def catalogue(kind: str) -> Catalogue[Any]:
     """The catalogue of `kind`, imported now."""
     if kind not in KINDS:
-        raise UsageError(f"unknown kind '{kind}'{did_you_mean(kind, KINDS)}")
+        raise UsageError(f"unknown kind '{kind}'{did_you_mean(kind, [*KINDS, 'studies'])}")
     module, name = KINDS[kind].split(":")
     return getattr(import_module(module), name)

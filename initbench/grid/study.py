@@ -223,6 +223,8 @@ def default_study() -> Study:
 
 
 def resolve(study: Study | None, settings: Sequence[tuple[str, str]] = (), dataset: str | None = None) -> Study:
-    """The study to run: `study` or the default one, with what the command line sets."""
-    chosen = study or default_study()
-    return with_settings(chosen, [*settings, *([] if dataset is None else [("dataset", f'"{dataset}"')])])
+    """The study to run: `study` or the default one, with what the command line sets; that has another question."""
+    settings = [*settings, *([] if dataset is None else [("dataset", f'"{dataset}"')])]
+    if study or not settings:
+        return with_settings(study or default_study(), settings)
+    return with_settings(default_study().model_copy(update={"question": ""}), settings)
