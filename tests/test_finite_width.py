@@ -235,6 +235,13 @@ def test_the_fourth_moment_of_the_weights_shifts_a_saturating_layer():
     assert abs(heavy - square.mean()) < 0.3 * abs(plain - square.mean())
 
 
+def test_what_first_order_does_not_follow_is_not_said_to_be_beyond_float64():
+    rows = rows_of("he_normal", "relu", (8,) * 4, InputMoments((1e-300,)))
+    told = "E[z²] is beyond what first order follows, 1e-140 to 1e+140: z_second_moment, "
+    assert all(row["note"].startswith(told) for row in rows)
+    assert all(math.isnan(row["z_second_moment"]) for row in rows)
+
+
 # --- residuals -------------------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from scipy.stats import chi2, norm
 from initbench.activations import ACTIVATIONS, Activation
 from initbench.core.records import InputMoments, Network
 from initbench.initializers import INITIALIZERS
+from initbench.theory.finite_width import FAR
 from initbench.theory.laws import LAWS, predict, predicted
 from initbench.theory.moments import GaussianMoments
 from initbench.theory.rows import PREDICTED
@@ -100,7 +101,9 @@ def test_no_law_reports_a_lost_value_as_zero_or_infinite(activation):
             assert init == "normal(std=1e80)" or np.isnan([*squares, *gradients]).any()  # tanh of 1e80 is 1
             for row in rows:
                 lost = [name for name in PREDICTED if math.isnan(row[name]) and name not in ("chi", "z_cosine")]
-                assert row["note"] == (f"beyond float64: {', '.join(lost)}" if lost else "")
+                why, _, names = row["note"].partition(": ")
+                assert names == ", ".join(lost)
+                assert why in ("beyond float64", FAR if law == "finite_width" else "") if lost else why == ""
 
 
 def test_normal_at_depth_400_is_true_up_to_the_last_layer_that_float64_holds():

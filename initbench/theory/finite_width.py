@@ -23,17 +23,20 @@ from numpy.typing import NDArray
 
 from initbench.core.records import InputMoments
 from initbench.theory import infinite_width
-from initbench.theory.fluctuation import Layer, Signal, drawn_input, forward
+from initbench.theory.fluctuation import HELD, Layer, Signal, drawn_input, forward
 from initbench.theory.gradient import Gradient, backward
 from initbench.theory.moments import GaussianMoments
 from initbench.theory.networks import Networks
 from initbench.theory.response import CENTRED, VALUE
-from initbench.theory.rows import Columns, Notes
+from initbench.theory.rows import DEFINED, Columns, Notes
 
 Real = NDArray[np.float64]
 
 DOUBTFUL = 0.5
 """A correction to the logarithm of a mean from which on first order is not the whole of it."""
+DEEP = "depth/width is too large for first order in 1/n"
+FAR = f"E[z²] is beyond what first order follows, {HELD[0]:g} to {HELD[1]:g}"
+"""Reasons that notes tell."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,9 @@ def columns(networks: Networks, inputs: InputMoments) -> tuple[Columns, Notes]:
         values[name] = np.where(held, values[name], np.where(zero, 0.0, np.nan))
     for name in doubtful:
         doubtful[name] &= held[-1] if name.startswith("grad") else held
-    return values, _notes(doubtful)
+    lost = {name: np.isnan(values[name]) for name in DEFINED}
+    here = np.any([lost[name] & np.isfinite(infinite[name]) for name in DEFINED], axis=0)  # and not in float64
+    return values, _notes({DEEP: doubtful, FAR: {name: of & here for name, of in lost.items()}})
 
 
 def _expected(walk: Walk, a_mean: Real, inputs: InputMoments) -> tuple[Columns, Columns]:
@@ -123,13 +128,14 @@ def _variance(layer: Layer, mean: Real, inputs: InputMoments) -> Real:
     gap = centre - mean
     own = inputs.over_batch(layer.covariances(local, VALUE, VALUE) / layer.units)
     own = own + local.response(VALUE).first ** 2 * inputs.over_batch(layer.z.spread)
-    return layer.average(CENTRED, drawn) + 2 * gap * (layer.average(VALUE, drawn) - centre) + gap**2 - own
+    about = layer.average(CENTRED, drawn) + 2 * gap * (layer.average(VALUE, drawn) - centre) + gap**2
+    return np.maximum(about - own, 0.0)
 
 
-def _notes(doubtful: dict[str, NDArray[np.bool_]]) -> Notes:
-    """`layers networks`."""
-    notes = np.full(next(iter(doubtful.values())).shape, "", dtype=object)
-    for place in zip(*np.nonzero(np.any(list(doubtful.values()), axis=0)), strict=True):
-        names = [name for name, where in doubtful.items() if where[place]]
-        notes[place] = f"depth/width is too large for first order in 1/n: {', '.join(names)}"
+def _notes(reasons: dict[str, dict[str, NDArray[np.bool_]]]) -> Notes:
+    """The first reason that there is, and the columns that it is about, `layers networks`."""
+    notes = np.full(next(iter(reasons[DEEP].values())).shape, "", dtype=object)
+    for why, about in reasons.items():
+        for place in zip(*np.nonzero(np.any(list(about.values()), axis=0) & (notes == "")), strict=True):
+            notes[place] = f"{why}: {', '.join(name for name, where in about.items() if where[place])}"
     return notes

@@ -22,7 +22,8 @@ PREDICTED = ("z_second_moment", "a_mean", "a_second_moment", "a_variance", "z_co
              "grad_a_second_moment")  # fmt: skip
 SPREADS = ("z_second_moment_sd", "a_second_moment_sd", "grad_z_second_moment_sd")
 """Standard deviations over networks, which only `finite_width` knows."""
-_MAY_BE_UNDEFINED = ("z_cosine", "chi")
+DEFINED = tuple(name for name in PREDICTED if name not in ("z_cosine", "chi"))
+"""Those that every layer has."""
 
 
 def blank(*shape: int) -> Table:
@@ -41,7 +42,7 @@ def told(columns: Columns, notes: Notes | None = None) -> Table:
     note = found["note"]
     if notes is not None:
         note[:] = notes
-    lost = {name: np.isnan(found[name]) for name in PREDICTED if name not in _MAY_BE_UNDEFINED}
+    lost = {name: np.isnan(found[name]) for name in DEFINED}
     for spot in zip(*np.nonzero(np.any(list(lost.values()), axis=0) & (note == "")), strict=True):
         note[spot] = f"beyond float64: {', '.join(name for name, out in lost.items() if out[spot])}"
     return found
