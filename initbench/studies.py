@@ -162,8 +162,9 @@ def _require_told(expect: Sequence[Expectation], parts: Mapping[str, Options]) -
         options, measure = parts[one.part], MEASURES.make(one.measure)
         read = measure.table or one.table
         if options.get("kind", "train") == "train" and read in ("curves", "layer_curves"):
-            told = [options.get(of, {}).get("record_every") for of in ("fix", "compare", "tune")]
-            require(any(told), f"{one.claim}: '{one.measure}' is read from {read}, which need record_every")
+            tables = [table for of in ("fix", "compare", "tune") if isinstance(table := options.get(of), dict)]
+            recorded = any(table.get("record_every") for table in tables)
+            require(recorded, f"{one.claim}: '{one.measure}' is read from {read}, which need record_every")
 
 
 def _resolved(parts: Mapping[str, Options], full: bool) -> dict[str, Options]:

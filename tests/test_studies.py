@@ -215,6 +215,7 @@ def test_parameters_of_specs_are_factors(tmp_path, monkeypatch):
             'where = { inti = "xavier" }',
             "no factor is called 'inti'; did you mean 'init'?",
         ),
+        ("fix = { depth = 1, width = 8", "fix = 3 #", "which need record_every"),
         ("record_every = 10, ", "", "layer=1)' is read from layer_curves, which need record_every"),
         ("[[expect]]", "[[expects]]", "unknown key 'expects'; did you mean 'expect'"),
         ("between = [0.4, 0.6]", "between = [0.6, 0.4]", "give above, below, or between"),
