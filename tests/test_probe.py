@@ -430,38 +430,33 @@ def test_weights_that_are_no_numbers_are_lost_from_their_layer_on(number):
     assert found.diagnosis[["word", "starts_at"]].to_numpy().tolist() == [["lost", "2"], ["lost", "0"]]
 
 
+class Chain(nn.Module):
+    """Linear layers, `step(number, z)` behind each."""
+
+    def __init__(self, width, depth, step):
+        super().__init__()
+        self.layers, self.step = nn.ModuleList(nn.Linear(width, width) for _ in range(depth)), step
+
+    def forward(self, x):
+        for number, layer in enumerate(self.layers):
+            x = self.step(number, layer(x))
+        return x
+
+
 def test_a_loss_between_the_layers_is_not_blamed_on_their_weights():
     """He keeps what ReLU halves; the factor 0.3 behind it, 0.09 of the square, is no weight's."""
-
-    class Quiet(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layers = nn.ModuleList(nn.Linear(64, 64) for _ in range(10))
-
-        def forward(self, x):
-            for layer in self.layers:
-                x = 0.3 * F.relu(layer(x))
-            return x
-
-    for cause in ib.probe(Quiet(), normal(32, 64), init="he_normal", seeds=2).diagnosis.cause:
+    quiet = Chain(64, 10, lambda _, z: 0.3 * F.relu(z))
+    for cause in ib.probe(quiet, normal(32, 64), init="he_normal", seeds=2).diagnosis.cause:
         assert "that is not it: what stands between these layers is" in cause
         assert "would keep it" not in cause
 
 
 def test_a_way_back_that_fails_tells_of_no_gradient():
-    class Overwrites(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layers = nn.ModuleList(nn.Linear(16, 16) for _ in range(4))
+    def overwritten(number, z):
+        a = torch.sigmoid(z)
+        return a.add_(1) if number == 1 else a  # the sigmoid needs its own value on the way back
 
-        def forward(self, x):
-            for number, layer in enumerate(self.layers):
-                x = torch.sigmoid(layer(x))
-                if number == 1:
-                    x += 1  # what the sigmoid needs on the way back
-            return x
-
-    found = ib.probe(Overwrites(), normal(4, 16))
+    found = ib.probe(Chain(16, 4, overwritten), normal(4, 16))
     assert any("the way back failed" in note for note in found.notes)
     assert found.layers.grad_z_second_moment.isna().all()
     assert found.diagnosis.set_index("direction").word["backward"] == "lost"

@@ -97,8 +97,8 @@ def _expected(walk: Walk, a_mean: Real, inputs: InputMoments) -> tuple[Columns, 
     grad_z = [g.log_expectation(layer.z, drawn) for layer, g in zip(layers, gradients, strict=True)]
     above = [*grad_z[1:], np.zeros_like(grad_z[-1])]
     expected = {
-        "z_second_moment": [np.exp(_log_of(layer.z, drawn)) for layer in layers],
-        "a_second_moment": [np.exp(_log_of(layer.a, drawn)) for layer in layers],
+        "z_second_moment": [np.exp(layer.z.log_mean(drawn)) for layer in layers],
+        "a_second_moment": [np.exp(layer.a.log_mean(drawn)) for layer in layers],
         "a_variance": [_variance(*of, inputs) for of in zip(layers, a_mean, strict=True)],
         "grad_z_second_moment": [np.exp(log) for log in grad_z],
         "grad_a_second_moment": [np.exp(g.above + log) for g, log in zip(gradients, above, strict=True)],
@@ -115,10 +115,6 @@ def _expected(walk: Walk, a_mean: Real, inputs: InputMoments) -> tuple[Columns, 
 
 def _stacked(columns: dict[str, list[Real]]) -> Columns:
     return {name: np.stack(layers) for name, layers in columns.items()}
-
-
-def _log_of(signal: Signal, drawn: bool) -> Real:
-    return signal.log_drawn if drawn else signal.log_expectation
 
 
 def _variance(layer: Layer, mean: Real, inputs: InputMoments) -> Real:

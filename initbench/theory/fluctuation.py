@@ -41,7 +41,7 @@ class Signal:
 
     def weighted(self, gain: Real, bias: Real, by_units: Real) -> Signal:
         """After gain·m + bias, where the units add variance of their own: exact in mean and variance."""
-        total, drawn = gain * np.exp(self.log_expectation) + bias, gain * np.exp(self.log_drawn) + bias
+        total, drawn = gain * np.exp(self.log_expectation) + bias, gain * np.exp(self.log_mean(drawn=True)) + bias
         spread = np.log1p((1 - bias / total) ** 2 * np.expm1(self.spread)) + by_units
         mean = np.log(total) - spread[0] / 2
         return Signal(mean, spread, np.log(drawn) - spread[1] / 2 - mean)
@@ -51,10 +51,9 @@ class Signal:
         """log E of the moment, for a given input."""
         return self.mean + self.spread[0] / 2
 
-    @property
-    def log_drawn(self) -> Real:
-        """The same for an input of a batch, drawn anew."""
-        return self.mean + self.extra + self.spread[1] / 2
+    def log_mean(self, drawn: bool) -> Real:
+        """The same, or that for an input of a batch, `drawn` anew."""
+        return self.mean + self.extra + self.spread[1] / 2 if drawn else self.log_expectation
 
 
 @dataclass
