@@ -351,6 +351,7 @@ def test_a_column_an_initializer_and_a_histogram_a_layer():
     table = histograms.summary(histogram_rows(), "relu", INITS[:2])
     figure = histograms.draw(table)
     assert len(figure.axes) == 4
+    assert f"(2 of {len(INITS)} initializers, spread over their growths)" in texts(figure)
     assert [axes.get_title() for axes in figure.axes[:2]] == INITS[:2]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["1", "10", "20"]
     for axes, (quantity, init) in zip(figure.axes, [(q, i) for q in ("a", "grad_z") for i in INITS[:2]], strict=True):
@@ -362,6 +363,10 @@ def test_a_column_an_initializer_and_a_histogram_a_layer():
             np.testing.assert_array_equal(edges, [*bins["low"], bins["high"].iloc[-1]])
             np.testing.assert_allclose((baseline - values) / histograms.ROOM * histograms.TALLEST, bins["height"])
             assert baseline == place
+
+
+def test_a_figure_of_all_initializers_counts_none():
+    assert "initializers" not in texts(histograms.draw(histograms.summary(histogram_rows(), "relu")))
 
 
 def test_an_initializer_without_histogram_has_a_panel_that_says_so():

@@ -9,7 +9,7 @@ import pytest
 import without_torch
 from click.testing import CliRunner
 
-from initbench.analysis.results import faults_of
+from initbench.analysis.results import faults_of, load
 from initbench.cli import main
 from initbench.core.errors import UsageError
 
@@ -100,6 +100,15 @@ def test_the_parts_of_a_study_file_are_checked(finished, tmp_path):
     assert [str(fault.path.relative_to(tmp_path)) for fault in faults_of(tmp_path / "out")] == [
         "out/jacobian/jacobians.parquet"
     ]
+
+
+def test_each_of_several_results_has_its_state(finished):
+    told = _run("status", finished)
+    assert told.exit_code == 0, told.output
+    finished_ones = [told.output.split(f"{name}:\n")[1].splitlines()[0] for name in STUDIES]
+    assert finished_ones == ["state      finished"] * len(STUDIES)
+    with pytest.raises(UsageError, match=r"holds several results: jacobian, phase, train, variance$"):
+        load(finished)
 
 
 def test_a_manifest_leads_nowhere_else(finished, tmp_path):

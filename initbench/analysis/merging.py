@@ -16,6 +16,7 @@ from initbench.analysis.equality import CELL, COLUMNS, DIFFERS, compared, paired
 from initbench.analysis.results import Results
 from initbench.analysis.union import KINDS, Kind, Tables, united
 from initbench.core.errors import require
+from initbench.core.folder import results_in
 
 FIRST, LAST = "first", "last"
 UNDONE = ("failed", "impossible")
@@ -75,9 +76,8 @@ def merged(folders: Sequence[str | Path], keep: str = FIRST) -> Merged:
 
 
 def _opened(folder: Path) -> Results:
-    inside = sorted(path.parent.name for path in folder.glob("*/manifest.json"))
-    alone = not inside or (folder / "manifest.json").is_file()
-    require(alone, f"{folder} holds several results; merge them one by one, as {folder / inside[0] if inside else ''}")
+    first = (*results_in(folder), "")[0]
+    require(not first, f"{folder} holds several results; merge them one by one, as {folder / first}")
     results = Results(folder)
     require(results.finished, f"{folder} is not finished; the command that began it goes on there")
     return results

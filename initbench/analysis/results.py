@@ -14,7 +14,18 @@ import pandas as pd
 from initbench.analysis import stored, stored_tables
 from initbench.core.errors import UsageError, WorkError
 from initbench.core.files import read_table
-from initbench.core.folder import LAYOUT, MANIFEST, OLDER, PARTS, STUDY, Fault, changed, faults, read_manifest
+from initbench.core.folder import (
+    LAYOUT,
+    MANIFEST,
+    OLDER,
+    PARTS,
+    STUDY,
+    Fault,
+    changed,
+    faults,
+    read_manifest,
+    results_in,
+)
 from initbench.core.seal import read_sealed
 
 
@@ -24,8 +35,10 @@ class Results:
     def __init__(self, folder: str | Path) -> None:
         """Raises `UsageError` where `folder` holds no results."""
         self.folder = Path(folder)
-        if not (self.folder / "manifest.json").is_file():
-            raise UsageError(f"{self.folder} holds no results: there is no manifest.json")
+        there = results_in(self.folder)
+        if there != [""]:
+            none = "holds no results: there is no manifest.json"
+            raise UsageError(f"{self.folder} {'holds several results: ' + ', '.join(there) if there else none}")
 
     @property
     def finished(self) -> bool:

@@ -15,10 +15,13 @@ from initbench.cli import output
 def status_command(out: Path, check: bool) -> None:
     """Say how far the results in the folder OUT are."""
     from initbench.analysis.results import faults_of, progress_of
+    from initbench.core.folder import results_in
 
     if not check:
-        for label, text in progress_of(out).items():
-            click.echo(f"{label:<10} {output.printable(text)}")
+        for name in results_in(out) or [""]:
+            click.echo(f"{output.printable(name)}:\n" if name else "", nl=False)
+            for label, text in progress_of(out / name).items():
+                click.echo(f"{label:<10} {output.printable(text)}")
         return
     found = faults_of(out)
     for fault in found:

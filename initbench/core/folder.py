@@ -51,6 +51,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return told if is_whole and told.get("layout", 0) > 0 and _KEY.fullmatch(told.get("key", "")) else {}
 
 
+def results_in(folder: Path) -> list[str]:
+    """The results in `folder`: "" for its own, else the names of its folders that hold some.
+
+    A study file of several parts leaves those, and a sweep of widths.
+    """
+    if (folder / MANIFEST).is_file():
+        return [""]
+    return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
+
+
 def manifest_text(told: dict[str, Any]) -> str:
     """A manifest as it is written: with a digest of all else that it tells."""
     return json.dumps({**told, "seal": _seal(told)}, indent=2) + "\n"

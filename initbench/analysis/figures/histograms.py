@@ -29,7 +29,8 @@ def summary(histograms: pd.DataFrame, activation: str, inits: Sequence[str] = ()
     ``rms`` (about 0) and ``sd`` (about the mean) are the layer's, over its bins. ``height`` is density × sd, so that
     layers of one shape have one height whatever their scale; it ends at `TALLEST`. ``linear`` is where the panel's
     axis goes over from linear to logarithmic: four times the rms of its narrowest layer.
-    An initializer that has no histogram has one row without values.
+    An initializer that has no histogram has one row without values. ``initializers`` is how many there are, also
+    those not shown.
     """
     names = list(inits) or list(histograms["init"].unique()) or ["no initializer"]
     panels = pd.MultiIndex.from_product([names, QUANTITIES], names=PANEL).to_frame(index=False)
@@ -39,7 +40,8 @@ def summary(histograms: pd.DataFrame, activation: str, inits: Sequence[str] = ()
     rows = rows.assign(rms=_deviation(rows, 0 * mean), sd=_deviation(rows, mean))
     sizes = rows.groupby(PANEL, sort=False)["rms"]
     linear = 4 * sizes.transform("min").clip(lower=NARROWEST * sizes.transform("max"))
-    return rows.assign(height=(rows["density"] * rows["sd"]).clip(upper=TALLEST), linear=linear)
+    height = (rows["density"] * rows["sd"]).clip(upper=TALLEST)
+    return rows.assign(height=height, linear=linear, initializers=max(histograms["init"].nunique(), len(names)))
 
 
 def _average(rows: pd.DataFrame, values: pd.Series) -> pd.Series:
@@ -61,6 +63,8 @@ def draw(summary: pd.DataFrame) -> Figure:
     """A column an initializer: activations above, gradients below; in each a histogram a layer, the first on top."""
     inits, layers = summary["init"].unique(), sorted(summary["layer"].dropna().unique())
     title = f"Activations (above) and gradients (below) by layer: {summary['activation'].iloc[0]}"
+    if (there := summary["initializers"].iloc[0]) > len(inits):
+        title += f" ({len(inits)} of {there} initializers, spread over their growths)"
     figure = style.page(max(2.4 * len(inits) + 1.2, 7.0), 7.2, title, CAPTION)
     grid = figure.subplots(len(QUANTITIES), len(inits), sharey=True, squeeze=False)
     for column, init in zip(grid.T, inits, strict=True):

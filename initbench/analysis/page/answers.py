@@ -17,6 +17,7 @@ from initbench.analysis import stored
 from initbench.analysis.results import Results
 from initbench.core.errors import UsageError
 from initbench.core.files import write_text
+from initbench.core.folder import results_in
 
 FILE = "answer.json"
 LAYOUT = 1
@@ -54,19 +55,14 @@ def opened(out: Path) -> tuple[Answer, dict[str, Results]]:
     An answer to results that stand there no more is left out. Raises `UsageError` where there are no results.
     """
     told = _read(out / FILE)
-    names = told.get("parts") or ([""] if (out / "manifest.json").is_file() else _parts(out))
-    parts = {name: Results(out / name) for name in names or [""]}
+    names = told.get("parts") or results_in(out) or [""]
+    parts = {name: Results(out / name) for name in names}
     if not told or any(results.manifest.get("key") != told["parts"][part] for part, results in parts.items()):
         return Answer(name=out.resolve().name), parts
     frames = {name: _frame(frame) for name, frame in told["figures"].items()}
     kept = {name: told[name] for name in ("name", "question", "source", "text", "full")}
     outcomes = _frame(told["outcomes"])
     return Answer(**kept, caveats=tuple(told["caveats"]), outcomes=outcomes, figures=frames), parts
-
-
-def _parts(out: Path) -> list[str]:
-    """The folders in `out` that hold results, as a sweep of widths leaves them."""
-    return sorted(path.parent.name for path in out.glob("*/manifest.json"))
 
 
 def _read(path: Path) -> dict[str, Any]:
