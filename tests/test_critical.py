@@ -168,6 +168,14 @@ def test_where_there_is_none_the_reason_is_told(spec, bias_variance, why):
     assert str(caught.value) == f"{spec} has no critical weight variance at bias variance {bias_variance:g}: {why}"
 
 
+@pytest.mark.parametrize("bias_variance", [0.0, 0.5])
+def test_a_function_of_steps_has_none_and_no_warning(bias_variance, recwarn):
+    steps = Activation(lambda z: z.sign() + 0 * z, kinks=(0.0,), flat=True, spec="steps")
+    with pytest.raises(UsageError, match=r"phi' is 0 wherever there is one, and so is chi_1 at any weight variance"):
+        critical(steps, bias_variance)
+    assert not recwarn.list
+
+
 def test_a_function_that_is_flat_at_zero_has_no_point_there():
     """A dead zone: phi'(0) = 0, so no weight variance gives chi_1 = 1 at q = 0."""
     dead = Activation(lambda z: z - z.clamp(-1, 1), kinks=(-1.0, 1.0), flat=True, spec="dead_zone")

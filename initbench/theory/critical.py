@@ -100,9 +100,11 @@ def _points(moments: GaussianMoments, q: Real) -> list[CriticalPoint]:
 def why_none(activation: Activation, bias_variance: float) -> str:
     """The sentence for an activation that is nowhere critical at this bias variance."""
     what = f"{activation.spec} has no critical weight variance at bias variance {bias_variance:g}"
+    moments, one = GaussianMoments(activation), np.ones(())
+    if moments.slope_second_moment(one) == 0:
+        return f"{what}: phi' is 0 wherever there is one, and so is chi_1 at any weight variance"
     if bias_variance > 0 and activation.at_zero == 0:
         return f"{what}: where chi_1 = 1, each layer adds the bias's variance and E[z²] grows without end"
-    moments, one = GaussianMoments(activation), np.ones(())
     grows = float(moments.second_moment(one)) > float(moments.slope_second_moment(one))
     way = "grows" if grows else "shrinks"
     return f"{what}: wherever chi_1 = 1, E[z²] {way} from layer to layer and has no fixed point"

@@ -96,7 +96,8 @@ def _folds(function: Callable[..., Real], size: Real, sign: Real, grid: Real, ar
     left, middle, right = size[:, :-2], size[:, 1:-1], size[:, 2:]
     alike = (sign[:, :-2] == sign[:, 1:-1]) & (sign[:, 2:] == sign[:, 1:-1]) & (sign[:, 1:-1] != 0)
     # a parabola through three values goes an eighth of their range below the lowest at most
-    near = middle < np.maximum(left, right) - middle
+    with np.errstate(invalid="ignore"):  # of infinite values none is an extremum
+        near = middle < np.maximum(left, right) - middle
     row, at = np.nonzero(alike & (middle <= left) & (middle <= right) & near)
     if not len(row):
         return row, grid[at], grid[at]
