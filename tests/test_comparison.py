@@ -44,6 +44,10 @@ AUC = np.array([
 """Demšar 2006, table 6: C4.5, with m, with cf, with both, on 14 data sets; of two at 0.975 it ranks one first."""
 
 
+TENTHS = {"a": (0.1, 0.2, 0.3), "b": (0.3, 0.2, 0.1), "c": (0.2, 0.3, 0.1)}
+"""Whose sums differ by rounding alone."""
+
+
 def table_of(levels, by="init", block="seed"):
     """Scores of levels (rows) by seed, or by data set."""
     rows = [(f"l{i}", j, value) for i, values in enumerate(levels) for j, value in enumerate(values)]
@@ -319,6 +323,28 @@ def test_levels_that_tie_everywhere_are_not_told_apart():
     tied = ranking.ranks(table_of(np.full((3, 4), 0.1)))
     assert tied[["rank", "p_friedman", "p_iman_davenport"]].drop_duplicates().to_numpy().tolist() == [[2, 1, 1]]
     assert "Friedman's p = 1." in rank_diagram.draw(rank_diagram.summary(tied)).texts[-1].get_text().replace("\n", " ")
+
+
+@pytest.mark.parametrize(("levels", "blocks"), [(7, 33), (10, 5), (10, 20), (3, 2)])
+def test_where_all_blocks_agree_iman_and_davenports_f_is_infinite(levels, blocks):
+    found = ranking.ranks(table_of(np.tile(np.arange(levels, dtype=float)[:, None], blocks)))
+    assert (found["p_iman_davenport"] == 0).all()
+
+
+def test_equal_means_tie_whatever_their_rounding():
+    rows = [(level, depth, seed, value) for depth in range(6) for level, values in TENTHS.items()
+            for seed, value in enumerate(values)]  # fmt: skip
+    assert len({sum(values) / 3 for values in TENTHS.values()}) > 1  # they do differ
+    frame = pd.DataFrame(rows, columns=["init", "depth", "seed", "value"])
+    found = ranking.ranks(Scores(frame, "init", "accuracy"))
+    assert found[["rank", "p_friedman", "p_iman_davenport"]].drop_duplicates().to_numpy().tolist() == [[2, 1, 1]]
+
+
+def test_explained_variance_says_which_cells_are_missing():
+    rows = [(a, b, 0, float(a)) for a in range(3) for b in range(4) if (a, b) not in {(0, 2), (0, 3)}]
+    found = anova.explained(Scores(pd.DataFrame(rows, columns=["a", "b", "seed", "value"]), "a", "metric"))
+    assert found.set_index(["factor", "and"])["explained"]["b", ""] > 0.05  # and it has no effect
+    assert (found["assumes"] == "a full grid, every cell once; 2 of 12 cells are missing: factors are mixed up").all()
 
 
 @pytest.mark.parametrize("written", ["1e25", 1e25, "10000000000000000905969664", "1e+25"])

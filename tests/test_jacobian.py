@@ -362,3 +362,8 @@ class TestCommand:
     def test_a_wrong_request_is_one_line_and_exit_code_2(self, arguments, message):
         done = self.run(*arguments)
         assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"Error: {message}\n")
+
+
+def test_one_input_has_no_cosine():
+    cosine = initbench.jacobian(init="he_normal", activation="relu", depth=3, width=64, batch=1, seeds=10).cosine
+    assert cosine.isna().all()

@@ -13,7 +13,14 @@ LAYERS = np.arange(1, DEPTH + 1)
 
 def layers_of(z, grad, seeds=1, **facts):
     """The table `layers` of one pairing; `z` and `grad` are a number a layer, or `seed -> ` such."""
-    columns = {"init": "he", "activation": "relu", "dead_fraction": 0.0, "saturated_fraction": 0.5, **facts}
+    columns = {
+        "init": "he",
+        "activation": "relu",
+        "fan_out": 100,
+        "dead_fraction": 0.0,
+        "saturated_fraction": 0.5,
+        **facts,
+    }
     of = [(z(seed), grad(seed)) if callable(z) else (z, grad) for seed in range(seeds)]
     return pd.concat([
         pd.DataFrame({"seed": seed, "layer": LAYERS, "z_second_moment": forward, "grad_z_second_moment": backward,
@@ -70,6 +77,7 @@ def test_predicted_growth_is_that_of_one_law():
 
 
 ONE = np.ones(DEPTH)
+NARROW_END = np.where(LAYERS < DEPTH, 100, 1)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +91,9 @@ ONE = np.ones(DEPTH)
         (ONE, ONE, {"saturated_fraction": 0.8}, ("saturated", "stable")),
         (ONE, ONE, {"dead_fraction": 0.6}, ("dead", "stable")),
         (ONE, ONE, {"units": 1e-12}, ("symmetric", "symmetric")),
+        (ONE, ONE, {"units": 1e-12, "fan_out": NARROW_END}, ("symmetric", "symmetric")),
+        (ONE, ONE, {"z_variance_units": NARROW_END - 1.0, "fan_out": NARROW_END}, ("stable", "stable")),
+        (ONE, ONE, {"units": 0.0, "fan_out": 1}, ("stable", "stable")),
         (np.zeros(DEPTH), np.zeros(DEPTH), {}, ("dead", "dead")),
         (ONE, np.where(LAYERS < 5, np.nan, 1.0), {}, ("stable", "lost")),
         (np.where(LAYERS > 5, np.nan, 1.0), ONE, {}, ("lost", "stable")),

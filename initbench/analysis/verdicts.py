@@ -121,6 +121,7 @@ def _facts(layers: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     means = layers.groupby([*PAIRING, "layer"], sort=False).mean(numeric_only=True).reset_index("layer")
     ends = means.groupby(PAIRING, sort=False)
     last, first = means[means.layer == means.layer.max()], means[means.layer == 1]
+    several = means[means.layer == means.layer[means.fan_out > 1].max()]  # one unit is not equal to any other
     lost = layers.assign(z=layers.z_second_moment.isna(), grad=layers.grad_z_second_moment.isna())
     lost = lost.groupby([*PAIRING, "layer"], sort=False)[["z", "grad"]].sum().reset_index("layer")
     measured_facts = pd.DataFrame(
@@ -131,7 +132,7 @@ def _facts(layers: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
             "lost_grad": lost.grad[lost.layer == 1],
             "dead": last.dead_fraction,
             "saturated": ends.saturated_fraction.max(),
-            "units": last.z_variance_units / last.z_second_moment,
+            "units": several.z_variance_units / several.z_second_moment,
         }
     )
     return facts.merge(measured_facts.reset_index(), on=PAIRING, how="left")

@@ -50,7 +50,7 @@ def mean_cosine(t: Tensor) -> Tensor:
     # the sum over all pairs is the squared length of the sum of the unit vectors
     inverse = torch.where(length > 0, 1 / length, 0)
     total = (inverse.transpose(1, 2) @ t).double().square().sum(dim=(1, 2))
-    return (total - rows) / (rows * (rows - 1))
+    return torch.where(rows > 1, (total - rows) / (rows * (rows - 1)), torch.nan)
 
 
 def flatness(slope: Tensor, steepest: float) -> Columns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pandas as pd
 
@@ -19,7 +20,8 @@ def explained(scores: Scores) -> pd.DataFrame:
     Main effect: eta² (`training.eta_squared`); of a pair: the same of the means of both together, less the two main
     effects (functional analysis of variance, Hoeffding 1948; Hutter et al. 2014). Networks without a number are left
     out and lessen ``n``. The shares of all factors, pairs and higher orders add up to 1 in a full grid; where cells are
-    missing a pair's share may be negative and the sum is only near it. Raises `UsageError` if no factor varies.
+    missing, as ``assumes`` then says, factors are mixed up: one without an effect has a share of another's, and that of
+    a pair may be negative. Raises `UsageError` if no factor varies.
     """
     frame = scores.frame.dropna(subset="value")
     factors = [scores.by, *scores.settings, *scores.tune, "seed"]
@@ -31,8 +33,11 @@ def explained(scores: Scores) -> pd.DataFrame:
     rows += [(a, b, _eta(frame, [a, b]) - main[a] - main[b]) for a, b in itertools.combinations(factors, 2)]
     table = pd.DataFrame(rows, columns=["factor", "and", "explained"])
     table["levels"] = [int(frame[[a, b] if b else [a]].drop_duplicates().shape[0]) for a, b, _ in rows]
-    table = table.assign(n=len(frame), method="eta² of means; pairs beyond their main effects",
-                         assumes="a full grid, every cell once")  # fmt: skip
+    cells = math.prod(len(frame[name].unique()) for name in factors)
+    missing = cells - len(frame[factors].drop_duplicates())
+    lacking = f"; {missing} of {cells} cells are missing: factors are mixed up" if missing else ""
+    assumes = f"a full grid, every cell once{lacking}"
+    table = table.assign(n=len(frame), method="eta² of means; pairs beyond their main effects", assumes=assumes)
     return table[list(COLUMNS)].sort_values("explained", ascending=False, kind="stable", ignore_index=True)
 
 

@@ -10,6 +10,8 @@ from initbench.analysis.comparison.scores import Scores
 from initbench.core.errors import UsageError
 
 SIGNIFICANCE = 0.05
+DIGITS, ROUNDING = 12, 1e-12
+"""Of means, those that count; what may be left of 1 where nothing is."""
 COLUMNS = ("level", "rank", "critical_difference", "not_worse_than_best", "p_friedman", "p_iman_davenport", "blocks",
            "method", "assumes")  # fmt: skip
 
@@ -30,14 +32,16 @@ def ranks(scores: Scores, lower_is_better: bool = False) -> pd.DataFrame:
     if count < 2:
         raise UsageError("ranks need two settings or seeds at least")
     worst = np.inf if lower_is_better else -np.inf
-    numbers = table.fillna(worst).to_numpy() * (1 if lower_is_better else -1)
+    told = table.map(lambda mean: float(f"{mean:.{DIGITS}g}"))  # equal means may differ by rounding
+    numbers = told.fillna(worst).to_numpy() * (1 if lower_is_better else -1)
     placed = stats.rankdata(numbers, axis=1)
     mean = placed.mean(axis=0)
     chi_squared, p = 0.0, 1.0
     if np.ptp(placed, axis=1).any():
         chi_squared, p = stats.friedmanchisquare(*numbers.T)  # the statistic is corrected for ties
-    with np.errstate(divide="ignore"):  # where all blocks agree
-        f = np.float64(count - 1) * chi_squared / (count * (levels - 1) - chi_squared)
+    left = 1 - chi_squared / (count * (levels - 1))  # 0 but for rounding where all blocks agree
+    with np.errstate(divide="ignore"):
+        f = np.float64(count - 1) * (1 - left) / (left if left > ROUNDING else 0.0)
     q = stats.studentized_range.ppf(1 - SIGNIFICANCE, levels, np.inf) / np.sqrt(2)
     critical = q * np.sqrt(levels * (levels + 1) / (6 * count))
     found = pd.DataFrame({
