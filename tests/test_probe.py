@@ -289,6 +289,24 @@ def test_checkpoints_run_once_for_us(reentrant):
     assert ("no gradient is seen" in found.note[0]) == reentrant
 
 
+def test_activations_within_a_checkpoint_are_measured():
+    """What measuring one saves for its derivative is not the checkpoint's to count."""
+    block = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.Tanh())
+
+    class Saved(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = block
+
+        def forward(self, x):
+            return checkpoint(self.block, x, use_reentrant=False)
+
+    here, plain = rows(Saved(), normal(4, 8)), rows(block, normal(4, 8))
+    assert here.activation.tolist() == ["relu", "tanh"]
+    for column in ("saturated_fraction", "grad_z_second_moment", "grad_w_second_moment", "grad_a_second_moment"):
+        assert here[column].tolist() == pytest.approx(plain[column].tolist(), rel=1e-6)
+
+
 def test_a_part_under_no_grad_is_told():
     class Backbone(nn.Module):
         def __init__(self):

@@ -242,6 +242,7 @@ def test_impossible_cells_are_rows_that_say_why(tmp_path):
         ({"width": 10**6, "depth": 100}, "one network needs about"),
         ({"record_every": 1, "steps": 10**9}, "one network and its curves need about 2.24e"),
         ({"validation": 1436}, "standardize needs 2 training images or more; 1 is left"),
+        ({"validation": 1.2}, "validation is a share below 1 or a whole number, not 1.2"),
         ({"validation": 5000}, "validation 5000 would hold out 5000 of 1437 training images"),
     ],
 )

@@ -121,7 +121,7 @@ def _flat(mean: pd.DataFrame, forward: bool) -> dict[str, object]:
 
 
 def _alike(row: pd.Series) -> str:
-    return f"; inputs are alike there (cosine {row.cosine:.3g}): biases decide" if row.cosine > ALIKE else ""
+    return f"; inputs are alike there (cosine {row.cosine:.3g})" if row.cosine > ALIKE else ""
 
 
 def _called(row: pd.Series) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from initbench.core.cell import Cell
-from initbench.core.errors import UsageError
+from initbench.core.errors import UsageError, require
 from initbench.core.randomness import generator
 from initbench.datasets import PREPARATIONS, Data
 
@@ -76,7 +76,9 @@ def split(data: Data, normalization: str, validation: float, seed: int) -> Split
 
 
 def held_out(images: int, validation: float) -> int:
-    """How many of `images` are held out."""
+    """How many of `images` are held out: a share below 1, or a number."""
+    whole = validation < 1 or validation.is_integer()
+    require(whole, f"validation is a share below 1 or a whole number, not {validation:g}")
     held = round(validation * images) if validation < 1 else round(validation)
     if not 0 < held < images:
         raise UsageError(f"validation {validation:g} would hold out {held} of {images} training images")

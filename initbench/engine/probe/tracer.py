@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
 from initbench.activations import Activation
@@ -165,7 +166,8 @@ class Tracer(TorchFunctionMode):
         if direct:
             direct.known["activation"] = spec
             if self._measuring and activation:
-                direct.known |= signals.flatness(z, activation, direct.form.channels)  # before it is overwritten
+                with saved_tensors_hooks(_as_it_is, _as_it_is):  # a checkpoint counts what is saved within it
+                    direct.known |= signals.flatness(z, activation, direct.form.channels)  # before it is overwritten
         a = function(*args, **kwargs)
         self._marks.put(a, self._marks.after([mark]))
         if direct and self._measuring:
@@ -256,3 +258,7 @@ def _weights(weights: tuple[Tensor, ...]) -> dict[str, float]:
 def _on_gradient(tensor: Tensor, row: Row, column: str) -> None:
     if tensor.requires_grad:
         tensor.register_hook(lambda grad: row.known.__setitem__(column, square(grad)))
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
