@@ -256,6 +256,9 @@ def test_a_measure_of_growth_is_compared_as_a_ratio(tmp_path):
     CliRunner().invoke(main, [*asked.split(), f"--out={tmp_path / 'v'}"])
     found = ib.compare(tmp_path / "v", by="init", baseline="he").iloc[0]
     assert found["difference"] == pytest.approx(0.5, rel=1e-5)  # one draw, scaled: exact in every pair
+    told = CliRunner().invoke(main, ["compare", f"{tmp_path / 'v'}", "--by=init", "--no-figures"]).output
+    assert told.split("\n")[0].split()[2] == "ratio"
+    assert f"xavier_normal lower (×{found['difference']:.4g}, " in told
 
 
 def test_the_command_tells_tables_and_names_what_is_wrong(results):

@@ -65,7 +65,10 @@ def compare_command(
         figure = import_module(f"initbench.analysis.figures.{DRAWN[name]}")
         numbers = figure.summary(table, by)
         drawn = [save(figure.draw(numbers), numbers, reports / out.name, f"{name}_by_{by}", figures)]
-    output.echo(table[SHOWN[name]].dropna(axis="columns", how="all"), form, pager=True)
+    shown = table[SHOWN[name]].dropna(axis="columns", how="all")
+    if name == "differences" and table["ratio"].all():
+        shown = shown.rename(columns={"difference": "ratio"})
+    output.echo(shown, form, pager=True)
     click.echo(f"{answer(table)}\n" if name == "differences" else "", nl=False)
     first = table.iloc[0]
     click.echo(f"{first['method']}; assumes {first['assumes']}.")

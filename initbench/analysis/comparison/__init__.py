@@ -67,7 +67,7 @@ def answer(table: pd.DataFrame) -> str:
     first = table.iloc[0]
     told = []
     for row in table.to_dict("records"):
-        found = f"{row['difference']:.4g}, {row['low']:.4g} to {row['high']:.4g}"
+        found = f"{'×' * row['ratio']}{row['difference']:.4g}, {row['low']:.4g} to {row['high']:.4g}"
         lost = f"{row['lost']} seeds without a number"
         told.append(f"{row['level']} {row['word']} ({lost if row['lost'] else found})")
     return f"{first['metric']} against {first['baseline']}, {first['n']} seeds: {'; '.join(told)}."
