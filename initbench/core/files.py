@@ -86,7 +86,7 @@ def write_text(path: Path, text: str) -> None:
 def read_toml(path: Path) -> dict[str, Any]:
     """What a user's TOML file says; raises `UsageError` with its name where it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a byte order mark
     except OSError as error:
         raise UsageError(f"cannot read the study {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # tomllib's own are among these
