@@ -138,7 +138,7 @@ def test_a_bad_study_gets_one_line(given, message):
 
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
     path = tmp_path / "study.toml"
-    path.write_bytes(b'\xef\xbb\xbf[compare]\nlr = [0.1, 0.2]\n')
+    path.write_bytes(b"\xef\xbb\xbf[compare]\nlr = [0.1, 0.2]\n")
     assert len(read_study(path).cells()) == 2
 
 
