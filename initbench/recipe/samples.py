@@ -77,7 +77,7 @@ def split(data: Data, normalization: str, validation: float, seed: int) -> Split
 
 def held_out(images: int, validation: float) -> int:
     """How many of `images` are held out: a share below 1, or a number."""
-    whole = validation < 1 or validation.is_integer()
+    whole = validation < 1 or validation % 1 == 0
     require(whole, f"validation is a share below 1 or a whole number, not {validation:g}")
     held = round(validation * images) if validation < 1 else round(validation)
     if not 0 < held < images:
