@@ -107,8 +107,16 @@ def test_each_of_several_results_has_its_state(finished):
     assert told.exit_code == 0, told.output
     finished_ones = [told.output.split(f"{name}:\n")[1].splitlines()[0] for name in STUDIES]
     assert finished_ones == ["state      finished"] * len(STUDIES)
-    with pytest.raises(UsageError, match=r"holds several results: jacobian, phase, train, variance$"):
+    with pytest.raises(UsageError, match=r"holds results in folders of their own: jacobian, phase, train, variance$"):
         load(finished)
+
+
+def test_results_put_aside_are_none_of_the_folders(finished, tmp_path):
+    shutil.copytree(finished / "train", tmp_path / "out/layout1")
+    assert (
+        _run("status", tmp_path / "out").stderr
+        == f"Error: {tmp_path / 'out'} holds no results: there is no manifest.json\n"
+    )
 
 
 def test_a_manifest_leads_nowhere_else(finished, tmp_path):

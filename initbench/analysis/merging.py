@@ -76,8 +76,8 @@ def merged(folders: Sequence[str | Path], keep: str = FIRST) -> Merged:
 
 
 def _opened(folder: Path) -> Results:
-    first = (*results_in(folder), "")[0]
-    require(not first, f"{folder} holds several results; merge them one by one, as {folder / first}")
+    there = results_in(folder) or [""]
+    require(there == [""], f"{folder} holds several results; merge them one by one, as {folder / there[0]}")
     results = Results(folder)
     require(results.finished, f"{folder} is not finished; the command that began it goes on there")
     return results

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from initbench.analysis import stored, stored_tables
-from initbench.core.errors import UsageError, WorkError
+from initbench.core.errors import UsageError, WorkError, require
 from initbench.core.files import read_table
 from initbench.core.folder import (
     LAYOUT,
@@ -36,9 +36,8 @@ class Results:
         """Raises `UsageError` where `folder` holds no results."""
         self.folder = Path(folder)
         there = results_in(self.folder)
-        if there != [""]:
-            none = "holds no results: there is no manifest.json"
-            raise UsageError(f"{self.folder} {'holds several results: ' + ', '.join(there) if there else none}")
+        require(bool(there), f"{self.folder} holds no results: there is no {MANIFEST}")
+        require(there == [""], f"{self.folder} holds results in folders of their own: {', '.join(there)}")
 
     @property
     def finished(self) -> bool:

@@ -58,7 +58,8 @@ def results_in(folder: Path) -> list[str]:
     """
     if (folder / MANIFEST).is_file():
         return [""]
-    return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
+    inside = (path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
+    return sorted(name for name in inside if not OLDER.fullmatch(name))
 
 
 def manifest_text(told: dict[str, Any]) -> str:

@@ -28,9 +28,7 @@ DEFINED = tuple(name for name in PREDICTED if name not in ("z_cosine", "chi"))
 
 def blank(*shape: int) -> Table:
     """Columns of which nothing is known."""
-    names = (*PREDICTED, *SPREADS)
-    together = np.full((len(names), *shape), np.nan)  # large enough for large pages: many small ones take long to get
-    return {**dict(zip(names, together, strict=True)), "note": np.full(shape, "", object)}
+    return {**{name: np.full(shape, np.nan) for name in (*PREDICTED, *SPREADS)}, "note": np.full(shape, "", object)}
 
 
 def told(columns: Columns, notes: Notes | None = None) -> Table:
