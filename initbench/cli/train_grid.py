@@ -63,8 +63,6 @@ def train_grid_command(
     """
     if not dry_run:
         options.begin_ahead(executor, device)
-    from initbench.analysis import page
-    from initbench.analysis.results import Results
     from initbench.engine.timing import Stopwatch
     from initbench.grid.executors import Hands
     from initbench.grid.study import read_study, resolve
@@ -82,8 +80,10 @@ def train_grid_command(
     watch = Stopwatch(job.device) if profile else None
     with output.progress("runs") as count:
         run_training(job, out, profile=watch, progress=count)
-    results = Results(out)
-    runs = results.runs
+    from initbench.analysis import page  # no sooner: work begins before what draws is loaded
+    from initbench.analysis.results import Results
+
+    runs = Results(out).runs
     drawn = page.write_all(out, drawn_into, figures) if figures else []
     tell_runs(runs, form)
     if form == "table":

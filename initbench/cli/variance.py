@@ -48,7 +48,7 @@ def variance_command(
     measured and predicted (mean field), a word with its cause, and whether theory at this width agrees. The same
     command again computes nothing twice.
     """
-    from initbench.analysis import agreement, page, verdicts
+    from initbench.analysis import agreement, verdicts
     from initbench.analysis.results import Results
     from initbench.grid.run import run_variance
     from initbench.grid.variance_study import resolve
@@ -67,6 +67,8 @@ def variance_command(
         require_writable(drawn_into)
     with output.progress("networks") as count:
         store = run_variance(study, out, device=device, judge=verdicts.verdicts, progress=count, **where)
+    from initbench.analysis import page  # no sooner: work begins before what draws is loaded
+
     results = Results(out)
     drawn = page.write_all(out, drawn_into, figures) if figures else []
     failed = verdicts.failures(results.verdicts) if check else []
