@@ -144,10 +144,11 @@ def test_covariances_by_mehlers_formula_and_by_two_dimensional_quadrature(cosine
 VALUES = {"relu": (lambda z: np.maximum(z, 0), lambda z: 1.0 * (z > 0)),
           "tanh": (np.tanh, lambda z: 1 / np.cosh(z) ** 2),
           "silu": (lambda z: z * expit(z), lambda z: expit(z) * (1 + z * expit(-z)))}  # fmt: skip
-SPARSE = "sparse(0.75, std=0.35)"
+SPARSE, SPARSER = "sparse(0.75, std=0.35)", "sparse(0.95, std=0.79)"
 DRAWS = {"he_normal": lambda rng, shape, n: rng.normal(0, math.sqrt(2 / n), shape),
          "he_uniform": lambda rng, shape, n: rng.uniform(-math.sqrt(6 / n), math.sqrt(6 / n), shape),
-         SPARSE: lambda rng, shape, n: rng.normal(0, 0.35, shape) * (rng.random(shape) < 0.25)}  # fmt: skip
+         SPARSE: lambda rng, shape, n: rng.normal(0, 0.35, shape) * (rng.random(shape) < 0.25),
+         SPARSER: lambda rng, shape, n: rng.normal(0, 0.79, shape) * (rng.random(shape) < 0.05)}  # fmt: skip
 
 
 def simulated(init, activation, widths, networks, seed, one_length=True):
@@ -233,6 +234,26 @@ def test_the_fourth_moment_of_the_weights_shifts_a_saturating_layer():
     heavy, plain = rows[1]["z_second_moment"], gaussian[1]["z_second_moment"]
     assert abs(plain - square.mean()) > 5 * error
     assert abs(heavy - square.mean()) < 0.3 * abs(plain - square.mean())
+
+
+def test_where_a_few_large_weights_decide_the_spread_is_doubted_and_no_residual_told():
+    """Of 64 weights 3 are not 0, and E[z⁴] is 3 times a Gaussian's from the second layer on."""
+    told = {}
+    for width, networks in ((64, 2000), (256, 250)):
+        widths = (width,) * 5
+        squares = simulated(SPARSER, "relu", widths, networks, 19)
+        rows = rows_of(SPARSER, "relu", widths)
+        logs = np.log(np.where(squares[0] > 0, squares[0], np.nan))
+        law = np.sqrt(np.log1p(relative_variance(rows, "z_second_moment")))
+        phi = ACTIVATIONS.make("relu")
+        found = residuals(phi, INITIALIZERS.make(SPARSER).promises(phi, Network(widths)), FIXED, *squares)
+        doubted = [row["note"].startswith("a few large weights decide") for row in rows]
+        told[width] = (np.nanstd(logs, axis=0) / law)[-1], doubted, np.isfinite(found.forward).any(axis=0).tolist()
+        assert np.isfinite(found.backward).any(axis=0).tolist() == told[width][2]
+    assert told[64][0] > 1.3
+    assert told[64][1:] == ([True] * 4, [False] * 4)
+    assert told[256][0] < 1.2
+    assert told[256][1:] == ([False] * 4, [True] * 4)
 
 
 def test_what_first_order_does_not_follow_is_not_said_to_be_beyond_float64():

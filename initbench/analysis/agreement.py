@@ -56,7 +56,8 @@ _word("consistent", 1, f"all layers and their drift are as predicted (false disc
 _word("finite-width bias", 2, "as predicted at this width, where the mean is off infinite width's by more than"
       f" {SHIFT:.0%} and by more than chance")  # fmt: skip
 _word("wrong", 3, "not as predicted, from the layer `starts_at` on")
-_word("untested", 0, "no residuals: weights without randomness, no signal, or beyond float64")
+_word("untested", 0, "no residuals: weights without randomness or of which a few large ones decide, no signal, or"
+      " beyond float64")  # fmt: skip
 
 
 def agreement(residuals: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:

@@ -35,6 +35,9 @@ Real = NDArray[np.float64]
 DOUBTFUL = 0.5
 """A correction to the logarithm of a mean from which on first order is not the whole of it."""
 DEEP = "depth/width is too large for first order in 1/n"
+HEAVY = 2.0
+"""An excess kurtosis of z from which on first order in it says nothing of the spread: few of the weights are not 0."""
+TAILED = "a few large weights decide: first order in 1/n does not tell the spread"
 FAR = f"E[z²] is beyond what first order follows, {HELD[0]:g} to {HELD[1]:g}"
 """Reasons that notes tell."""
 
@@ -84,11 +87,12 @@ def columns(networks: Networks, inputs: InputMoments) -> tuple[Columns, Notes]:
     for name in values:  # a 0 of infinite width is one of finite width, too, whatever float64 holds
         zero = infinite[name] == 0 if name in infinite else False
         values[name] = np.where(held, values[name], np.where(zero, 0.0, np.nan))
+    tailed = dict.fromkeys(spread, np.stack([layer.kurtosis > HEAVY for layer in walk.layers]) & held)
     for name in doubtful:
         doubtful[name] &= held[-1] if name.startswith("grad") else held
     lost = {name: np.isnan(values[name]) for name in DEFINED}
     here = np.any([lost[name] & np.isfinite(infinite[name]) for name in DEFINED], axis=0)  # and not in float64
-    return values, _notes({DEEP: doubtful, FAR: {name: of & here for name, of in lost.items()}})
+    return values, _notes({DEEP: doubtful, TAILED: tailed, FAR: {name: of & here for name, of in lost.items()}})
 
 
 def _expected(walk: Walk, a_mean: Real, inputs: InputMoments) -> tuple[Columns, Columns]:

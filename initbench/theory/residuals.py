@@ -7,7 +7,8 @@ to layer and standard normal where theory and code agree, whatever the depth, th
 First order in 1/n has an error of its own, and it is told: the corrections times the relative variance between a
 batch's inputs, which is what the next order is made of, and likewise what one batch's own inequality moves in the
 gradient. It is 0 for a rectifier, whose corrections vanish. Forward, where it is not small (SiLU, GELU and Mish with
-He's weights), the density of the inputs' levels takes first order's place (`theory.inequality`).
+He's weights), the density of the inputs' levels takes first order's place (`theory.inequality`). Where a few large
+weights decide, as where nearly all are 0, nothing is told.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from initbench.activations import Activation
 from initbench.core.records import InputMoments, Promise
 from initbench.core.threads import one_thread
 from initbench.theory import infinite_width
-from initbench.theory.finite_width import Walk, walked
+from initbench.theory.finite_width import HEAVY, Walk, walked
 from initbench.theory.fluctuation import HELD, Layer
 from initbench.theory.gradient import returning
 from initbench.theory.inequality import Coming, Levels
@@ -47,7 +48,7 @@ ROUNDING = 1e-5
 
 @dataclass
 class Residuals:
-    """`networks layers`, NaN where a moment is 0, not known, or beyond what the law holds."""
+    """`networks layers`, NaN where a moment is 0, not known, or beyond what the law holds for."""
 
     forward: Real
     """Of z_second_moment given the layer before (the first: the input), in standard deviations."""
@@ -110,7 +111,16 @@ def residuals(
             found.forward_bias[:, number] = _off(level[:, number], forward, spread)
             spread = inputs.over_batch(own.slope**2 * layer.z.spread + own.spread)
             found.backward_bias[:, number] = _off(gradient[:, number], backward, spread)
+    for table in vars(found).values():
+        table[:, _heavy(walk)] = np.nan
     return found
+
+
+def _heavy(walk: Walk) -> NDArray[np.bool_]:
+    """Which layers have a few large weights that decide, or one beside them has."""
+    own = np.array([bool(layer.kurtosis > HEAVY) for layer in walk.layers])
+    before, after = np.append(False, own[:-1]), np.append(own[1:], False)
+    return own | before | after
 
 
 def _off(found: Real, expected: Real, spread: Real) -> Real:
