@@ -153,6 +153,15 @@ def test_gradients_of_few_rectifiers_by_simulation(width):
     assert abs(square.mean() - last**2) < 4 * square.std() / math.sqrt(networks)
 
 
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_few_uniform_weights_leave_a_gradient_a_spread(width):
+    """To first order a sum of so few has less excess kurtosis than -2, and a negative variance."""
+    found = simulated("he_uniform", "relu", (width,) * 5, 20_000, 3)[1].std(axis=0)
+    told = column(rows_of("he_uniform", "relu", (width,) * 5), "grad_z_second_moment_sd")
+    assert (told > found / 3).all()
+    assert (told < found * 1.2).all()
+
+
 # --- the parts, by another route -------------------------------------------------------------------------------------
 
 
