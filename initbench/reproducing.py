@@ -15,7 +15,7 @@ from initbench.analysis.equality import CELL, DIFFERS, cells_beyond, compared, m
 from initbench.analysis.page.answers import opened
 from initbench.analysis.results import Results
 from initbench.core.errors import require
-from initbench.grid.reproduce import Sample, device_of, otherwise, plugins_changed, training_again
+from initbench.grid.reproduce import Sample, device_of, otherwise, plugins_changed, resting_on, training_again
 from initbench.grid.training import run_training
 from initbench.kinds import Where, work_of
 
@@ -113,9 +113,12 @@ def _trained(results: Results, out: Path, where: Where, sample: Sample, progress
     cells = set(both[CELL]) - failed
     pairs = {name: (_of(results.table(name), cells), _of(again.table(name), cells)) for name in job.tables}
 
+    of_other_code = resting_on(plugins_changed(results.manifest), again.runs)
+
     def rounding(beyond: list[str]) -> dict[str, float]:
+        beyond = [cell for cell in beyond if cell not in of_other_code]  # that is no rounding
         found: dict[str, float] = {}
-        for tables in otherwise(job, beyond):
+        for tables in otherwise(job, beyond) if beyond else ():
             far = magnified({name: _shared(_of(pairs[name][1], beyond), table) for name, table in tables.items()})
             found |= {cell: max(far[cell], found.get(cell, 0.0)) for cell in far}
         return found

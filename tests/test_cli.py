@@ -254,6 +254,16 @@ def test_a_reports_folder_that_cannot_be_written_is_told_before_the_work(run):
     assert not Path("results").exists()
 
 
+@pytest.mark.parametrize("arguments", [["predict", "--depth", "2"], ["status", "results"], ["report", "results"]])
+def test_a_current_folder_that_was_removed_is_one_line(run, tmp_path, monkeypatch, arguments):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    done = run(*arguments)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == "Error: the current folder was removed; change to another\n"
+
+
 def test_unknown_names(run):
     assert run("show", "rellu").stderr == "Error: nothing is called 'rellu'; did you mean 'relu' or 'relu6'?\n"
     assert run("show", "qqq").stderr == "Error: nothing is called 'qqq'; see initbench list KIND\n"

@@ -49,12 +49,12 @@ def test_a_rectifiers_spread_is_the_product_of_one_plus_five_over_n():
     before = np.array([1.0, *products[:-1]])
     np.testing.assert_allclose(1 + relative_variance(rows, "z_second_moment"), before * (1 + 2 / widths), rtol=1e-9)
     np.testing.assert_allclose(column(rows, "a_second_moment"), 1, rtol=1e-9)
-    # backward the same product, from the last layer to the first, and the mean is mean field's
-    backward = np.cumprod((1 + 5 / widths)[::-1])[::-1]
-    np.testing.assert_allclose(1 + relative_variance(rows, "grad_z_second_moment"), backward, rtol=1e-9)
-    infinite = rows_of("he_normal", "relu", TAPERED, law="mean_field")
-    gradients = column(infinite, "grad_z_second_moment")
-    np.testing.assert_allclose(column(rows, "grad_z_second_moment"), gradients, rtol=1e-9)
+    # backward the same product, from the last layer to the first, and the mean is mean field's, where a signal arrives
+    backward, arrived = np.cumprod((1 + 5 / widths)[::-1])[::-1], np.cumprod([1, *(1 - 0.5 ** widths[:-1])])
+    gradients = relative_variance(rows, "grad_z_second_moment")
+    np.testing.assert_allclose(1 + gradients, backward / arrived, rtol=1e-9)
+    infinite = column(rows_of("he_normal", "relu", TAPERED, law="mean_field"), "grad_z_second_moment")
+    np.testing.assert_allclose(column(rows, "grad_z_second_moment"), infinite * arrived, rtol=1e-9)
     assert {row["note"] for row in rows} == {""}
 
 
@@ -98,6 +98,68 @@ def test_log_moments_of_a_rectifier_by_sums_over_binomials_of_chi_squares():
         walk = walked(Networks.of([(phi, INITIALIZERS.make("he_normal").promises(phi, widths))]), FIXED)
         assert walk.layers[-1].a.spread[0] / 8 == pytest.approx(variance, rel=7 / n)  # first order in 1/n
         assert walk.layers[-1].a.mean / 8 == pytest.approx(mean, rel=5 / n)
+
+
+def enumerated(widths):
+    """E of each layer's squared gradient over all signs of the weights, and what it is where no signal is needed.
+
+    The weights' sizes are fixed, so that a unit is on with exactly half of its signs. `layers`, sums over units and
+    over the outputs whose gradient it is.
+    """
+    rng = np.random.default_rng(5)
+    sizes = [rng.uniform(0.5, 1.5, (n_out, n_in)) for n_in, n_out in pairwise(widths)]
+    count = sum(size.size for size in sizes)
+    signs = 1 - 2 * (np.arange(2**count)[:, None] >> np.arange(count) & 1)
+    parts = np.split(signs, np.cumsum([size.size for size in sizes])[:-1], axis=1)
+    weights = [part.reshape(-1, *size.shape) * size for part, size in zip(parts, sizes, strict=True)]
+    a, zs = np.broadcast_to(rng.uniform(0.5, 1.5, widths[0]), (2**count, widths[0])), []
+    for weight in weights:
+        zs.append(np.einsum("moi,mi->mo", weight, a))
+        a = np.maximum(zs[-1], 0)
+    gradient, free = (zs[-1] > 0)[:, None] * np.eye(widths[-1]), np.full(widths[-1], 0.5)
+    found = [((gradient**2).sum(axis=1).mean(axis=0).sum(), free.sum())]
+    for weight, size, z in zip(weights[:0:-1], sizes[:0:-1], zs[-2::-1], strict=True):
+        gradient, free = gradient @ weight * (z > 0)[:, None], free @ size**2 / 2
+        found.append(((gradient**2).sum(axis=1).mean(axis=0).sum(), free.sum()))
+    return np.array(found[::-1]).T
+
+
+@pytest.mark.parametrize("widths", [(2, 1, 1, 1, 1), (2, 2, 2, 2), (2, 1, 3, 2), (2, 3, 3), (1, 8, 1, 1)])
+def test_gradients_know_the_chance_that_a_layer_of_rectifiers_is_off(widths):
+    """By enumeration of all signs; of a layer's gradients the chance that a layer before, of n units, is off: 2^-n."""
+    found, free = enumerated(widths)
+    rows, infinite = (rows_of("he_normal", "relu", widths, law=law) for law in ("finite_width", "mean_field"))
+    told = column(rows, "grad_z_second_moment") / column(infinite, "grad_z_second_moment")
+    np.testing.assert_allclose(told, found / free, rtol=1e-12)
+    np.testing.assert_allclose(told, np.cumprod([1, *(1 - 0.5 ** np.array(widths[1:-1]))]), rtol=1e-12)
+    at_a = column(rows, "grad_a_second_moment") / column(infinite, "grad_a_second_moment")
+    np.testing.assert_allclose(at_a, [*told[1:], 1], rtol=1e-12)
+    for activation, bias in (("relu", 1e-200), ("leaky_relu(slope=0.1)", 0.0)):  # a bias alone, or a leak, is a signal
+        rows, infinite = (rows_of("he_normal", activation, widths, bias=bias, law=law)
+                          for law in ("finite_width", "mean_field"))  # fmt: skip
+        for name in ("grad_z_second_moment", "grad_a_second_moment"):
+            np.testing.assert_allclose(column(rows, name), column(infinite, name), rtol=1e-12)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 6])
+def test_gradients_of_few_rectifiers_by_simulation(width):
+    networks = 100_000
+    found = simulated("he_normal", "relu", (width,) * 4, networks, 17)[1][:, 1:]
+    rows = rows_of("he_normal", "relu", (width,) * 4)
+    error = found.std(axis=0) / math.sqrt(networks)
+    assert (np.abs(found.mean(axis=0) - column(rows, "grad_z_second_moment")[1:]) < 4 * error).all()
+    last = column(rows, "grad_z_second_moment_sd")[-1]
+    square = (found[:, -1] - found[:, -1].mean()) ** 2
+    assert abs(square.mean() - last**2) < 4 * square.std() / math.sqrt(networks)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_few_uniform_weights_leave_a_gradient_a_spread(width):
+    """To first order a sum of so few has less excess kurtosis than -2, and a negative variance."""
+    found = simulated("he_uniform", "relu", (width,) * 5, 20_000, 3)[1].std(axis=0)
+    told = column(rows_of("he_uniform", "relu", (width,) * 5), "grad_z_second_moment_sd")
+    assert (told > found / 3).all()
+    assert (told < found * 1.2).all()
 
 
 # --- the parts, by another route -------------------------------------------------------------------------------------

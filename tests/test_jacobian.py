@@ -20,6 +20,7 @@ from initbench.core.errors import UsageError
 from initbench.core.records import Network
 from initbench.engine import jacobian as engine
 from initbench.grid.jacobians import COLUMNS, QUANTILES, jacobians
+from initbench.grid.variance_study import open_inputs, resolve
 from initbench.initializers import INITIALIZERS
 
 CPU = torch.device("cpu")
@@ -156,6 +157,21 @@ class TestSpectrum:
         assert math.isnan(found.condition)
         assert math.isnan(found.smallest)
 
+    def test_an_input_whose_jacobian_is_0_is_counted_and_left_out(self):
+        matrices = batch(35, 4).view(4, 7, 5)
+        matrices[2] = 0
+        found, others = engine.spectrum(matrices), engine.spectrum(matrices[[0, 1, 3]])
+        assert (found.zero, others.zero) == (1, 0)
+        truth = np.linalg.svd(matrices[[0, 1, 3]].numpy(), compute_uv=False)
+        assert found.largest == others.largest == pytest.approx(stats.gmean(truth[:, 0]))
+        assert found.mean == pytest.approx(stats.gmean(truth.mean(axis=1)))
+        assert found.condition == pytest.approx(stats.gmean(truth[:, 0] / truth[:, -1]))
+        assert found.quantiles == others.quantiles
+        assert found.rank == 5 * 3 / 4
+        none = engine.spectrum(torch.zeros(4, 7, 5, dtype=torch.float64))
+        assert (none.zero, none.largest, none.mean, none.rank) == (4, 0, 0, 0)
+        assert math.isnan(none.condition)
+
 
 class TestRanks:
     def test_effective_rank(self):
@@ -273,6 +289,44 @@ class TestTable:
         assert math.isnan(lost["squared_singular_value"])
         assert lost["note"] == "beyond float64"
         assert (zeros["squared_singular_value"], zeros["note"]) == (0, "")
+
+    def test_a_jacobian_of_0_is_told_apart_from_one_beyond_float64(self):
+        """A bias keeps the signal, whatever the weights: of 20 factors of 1e-20 float64 holds none."""
+        options = {"activation": "tanh", "width": 8, "seeds": 1, "batch": 4, "bias_variance": 1.0, "spectrum": True}
+        lost = whole(jacobians(init="normal(std=1e-20)", depth=20, **options)).squeeze()
+        assert math.isnan(lost.squared_singular_value)
+        assert (math.isnan(lost.singular_max), lost.note) == (True, "beyond float64")
+        held = whole(jacobians(init="normal(std=1e-20)", depth=6, **options)).squeeze()
+        assert held.singular_max**2 / 8 < held.squared_singular_value < held.singular_max**2 * 1.5
+        zeros = whole(jacobians(init="zeros", depth=20, **options)).squeeze()
+        assert (zeros.squared_singular_value, zeros.singular_max, zeros.note) == (
+            0, 0, "the Jacobian is 0 at 4 of 4 inputs: all")  # fmt: skip
+
+    def test_a_network_that_is_off_at_some_inputs_says_at_how_many(self):
+        options = {"init": "he_normal", "activation": "relu", "depth": 3, "width": 3, "seeds": 20, "batch": 4}
+        frame, seen = whole(jacobians(**options, spectrum=True)), set()
+        phi, shape = ACTIVATIONS.make("relu"), Network((3,) * 4)
+        for seed, (_, row) in enumerate(frame.iterrows()):
+            net = engine.draw(INITIALIZERS.make("he_normal"), INITIALIZERS.make("he_normal").promises(phi, shape), phi,
+                              seed, CPU)  # fmt: skip
+            x = open_inputs(resolve(**options), None, False).batch(seed, 4, 3)
+            largest = [np.linalg.norm(one, 2) for one in engine.jacobian(net, engine.forward(net, x)).numpy()]
+            on = [value for value in largest if value > 0]
+            seen.add(len(on))
+            told = [note for note in row.note.split("; ") if note.startswith("the Jacobian is 0")]
+            if len(on) == 4:
+                assert not told
+            elif on:
+                off = 4 - len(on)
+                assert told == [f"the Jacobian is 0 at {off} of 4 inputs: the singular values told are of the others"]
+            else:
+                assert told == ["the Jacobian is 0 at 4 of 4 inputs: all"]
+            assert row.singular_max == (pytest.approx(stats.gmean(on)) if on else 0)
+        assert {0, 4} < seen
+        drawn = jacobian_spectrum.summary(frame)  # a seed without any has no place on the log axis
+        assert drawn.seeds.item() == (frame.singular_max > 0).sum() < 20
+        expected = stats.gmean(frame.singular_max[frame.singular_max > 0])
+        assert drawn.singular_max.item() == pytest.approx(expected)
 
     def test_weights_without_randomness_have_no_chi(self):
         frame = jacobians(init="identity", activation="tanh", depth=2, width=8, seeds=1, batch=4)

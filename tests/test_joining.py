@@ -67,6 +67,20 @@ def test_a_table_is_the_same_in_spans_and_as_a_whole(tmp_path, monkeypatch, rows
         assert schemas[0].equals(schemas[1], check_metadata=True)
 
 
+@pytest.mark.parametrize("without", [{"engine": "reference"}, {"lr": 1e30}])
+def test_curves_have_the_same_columns_where_nothing_was_recorded(tmp_path, without):
+    """The reference measures no layers, and what diverges at once has no records."""
+    fix = {"steps": 4, "width": 8, "record_every": 2}
+    lost = {key: without[key] for key in without if key == "lr"}
+    recorded = ib.run(ib.Study(fix=fix), tmp_path / "recorded")
+    nothing = ib.run(ib.Study(fix=fix | lost), tmp_path / "nothing", engine=without.get("engine", "stacked"))
+    assert len(recorded.layer_curves) > 0
+    assert len(nothing.layer_curves) == 0
+    for name in ("curves", "layer_curves"):
+        empty, full = nothing.table(name), recorded.table(name)
+        pd.testing.assert_series_equal(empty.dtypes, full.dtypes)
+
+
 def test_what_failed_has_the_same_columns_in_every_span(tmp_path, monkeypatch, failing):
     study = ib.Study(compare={"lr": [0.1, 2.0, 0.2, 3.0]}, fix={"steps": 2, "width": 8}, seeds=2)
     ib.run(study, tmp_path / "whole")

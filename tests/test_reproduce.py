@@ -251,6 +251,20 @@ def test_a_plug_in_that_is_missing_or_another_is_told(run, tmp_path):
     assert (code, errors) == (3, "Note: the code of the plug-in initializer mine is another\n")
 
 
+def test_another_plug_in_is_not_put_down_to_rounding(tmp_path):
+    """A change of the code as small as some roundings, in a training that magnifies them."""
+    (tmp_path / "mine.py").write_text(PLUGIN.format(scale=2))
+    (tmp_path / "other.py").write_text(PLUGIN.format(scale=2.00002))
+    made = [option for option in MAGNIFYING if not option.startswith(("--set=init", "--set=lr"))]
+    made += ["--set=init=mine,xavier", "--set=lr=0.1", "--plugin=mine.py"]
+    assert ended(start(tmp_path, "train-grid", *made, "--no-figures", "--out=t"))[0] == 0
+    code, told, errors = ended(start(tmp_path, "reproduce", "t", "--plugin=other.py", "--format=csv"))
+    assert (code, errors) == (3, "Note: the code of the plug-in initializer mine is another\n")
+    row = pd.read_csv(io.StringIO(told)).set_index("column").loc["test_loss"]
+    assert (row["rounding"], row["word"]) == (0, DIFFERS)
+    assert "mine-tanh-2-0.1" in row["first"]
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (["nowhere"], "nowhere holds no results: there is no manifest.json"),
     (["v", "--runs=2"], "a sample is of a training's runs; v is of kind variance"),

@@ -51,4 +51,4 @@ def test_a_panel_has_a_line_an_initializer_in_its_look_and_an_axis_of_all_shares
 
 def test_its_words_name_the_ends_of_the_last_layer(layers):
     told = in_words("", "", saturation.summary(layers, "saturated_fraction"))
-    assert "Saturated fraction in layer 4. tanh: 0.0% with he to 81.0% with normal" in told
+    assert "Saturated fraction in layer 4. tanh: 0.0 % with he to 81.0 % with normal" in told

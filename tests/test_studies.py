@@ -330,3 +330,15 @@ def test_every_committed_study_is_readable_and_asks_something(path, full):
     study = studies.read(path, full)
     assert study.question.endswith("?")
     assert all(len(e.claim) > 3 for e in study.expect)
+
+
+def test_an_input_has_one_colour_in_all_figures_of_normalization():
+    """Looks of what is no initializer go by order: parts in one figure and levels of a factor in another."""
+    study = studies.read(Path(__file__).parents[1] / "studies" / "normalization.toml")
+    places: dict[str, set[int]] = {}
+    for figure in study.figure:
+        levels = figure.part if figure.hue == "part" else study.parts["tuned"]["compare"]["normalization"]
+        for place, level in enumerate(levels):
+            places.setdefault(figure.words.get(level, level), set()).add(place)
+    assert len(places) == 5
+    assert all(len(found) == 1 for found in places.values()), places

@@ -104,7 +104,7 @@ def test_phases_of_both_variances_are_a_map_and_of_one_point_nothing(phases):
     assert set(numbers["part"]) == {"phase"}
     assert figure.axes[0].get_xlabel().endswith("Var(w)")
     told = in_words("", "", numbers)
-    assert "6 points: chaotic 33%, critical 33%, ordered 33%" in told
+    assert "6 points: chaotic 33 %, critical 33 %, ordered 33 %" in told
     assert "2 layers at weight variance 0.5 and bias variance 0.1 to 5 layers at weight variance 2" in told
     assert drawn("phase", phases=phases[:1]) == {}
 

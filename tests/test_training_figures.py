@@ -8,9 +8,10 @@ import pytest
 from matplotlib.collections import LineCollection
 
 from initbench.analysis import report
-from initbench.analysis.figures import best_heatmap, explained, parallel_coordinates, relation
+from initbench.analysis.figures import accuracy_by_level, best_heatmap, explained, parallel_coordinates, relation
 from initbench.analysis.figures.relation import Drawing
 from initbench.analysis.measures import MEASURES
+from initbench.analysis.page.alternatives import in_words
 from initbench.core.errors import UsageError
 
 GAIN = {"he": 0.4, "zeros": 0.0}
@@ -83,6 +84,26 @@ def test_a_bar_is_as_long_as_its_share(runs):
     assert [label.get_text() for label in axes.get_yticklabels()] == [names.get(one, one) for one in told["factor"]]
     words = " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
     assert "20 finished runs; 4 diverged" in words
+
+
+def test_a_share_is_told_alike_in_figures_and_in_their_words(runs):
+    """A factor of two levels that hardly differ explains next to nothing."""
+    other = runs.assign(test_accuracy=runs["test_accuracy"] + 0.001)
+    table = pd.concat([runs, other], ignore_index=True)
+    table.insert(0, "momentum", np.repeat([0.0, 0.9], len(runs)))
+    told = explained.summary(table)
+    share = told.set_index("factor")["explained"]
+    assert 0 < share["momentum"] < 1e-3 < share["init"]
+    expected = {"momentum": "< 0.1 %", "init": f"{100 * share['init']:.1f} %"}
+    labels = [text.get_text() for text in explained.draw(told).axes[0].texts]
+    figure = accuracy_by_level.draw(accuracy_by_level.summary(table))
+    titles = {axes.get_title(loc="left") for axes in figure.axes}
+    words = [in_words(name, "", of) for name, of in (("explained", told),
+                                                 ("accuracy_by_level", accuracy_by_level.summary(table)))]  # fmt: skip
+    for factor, name in (("momentum", "momentum"), ("init", "initializer")):
+        assert labels[list(told["factor"]).index(factor)].startswith(f"{expected[factor]}    best")
+        assert f"{name}  ({expected[factor]} explained)" in titles
+        assert all(f"{factor} explains {expected[factor]}" in text for text in words)
 
 
 def test_a_configuration_is_the_mean_of_its_seeds_and_its_rank_that_on_validation(runs):

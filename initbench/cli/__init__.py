@@ -79,6 +79,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            _require_here()
             with terminated_as_interrupted():
                 return super().invoke(ctx)
         except InitbenchError as error:
@@ -93,6 +94,14 @@ class Commands(click.Group):
             _end(ctx, f"not enough memory: {str(error) or 'smaller sizes take less'}", WorkError.exit_code)
         except KeyboardInterrupt:
             _end(ctx, "interrupted; what was finished is kept, and the same command goes on there", WorkError.exit_code)
+
+
+def _require_here() -> None:
+    """Raises `WorkError` where the current folder is gone: paths mean nothing there, and torch's libraries abort."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise WorkError("the current folder was removed; change to another") from None
 
 
 def _end(ctx: click.Context, message: str, code: int) -> NoReturn:

@@ -22,6 +22,8 @@ from initbench.initializers.bases import UnitDraw, parameters
 
 FLOOR = 1e-150
 """Below this largest |z|, squares leave float64."""
+EXPONENTS = 1000
+"""Powers of 2 that float64 holds, up and down."""
 
 
 @dataclass(frozen=True)
@@ -106,15 +108,21 @@ def network_square(network: Mlp, passage: Passage, probes: Tensor) -> tuple[floa
     """tr(J'J)/features of the network's Jacobian, mean over the inputs, and its standard error over the probes.
 
     Hutchinson's estimate: E|Jv|² = tr(J'J) for v with E[vv'] = 1 (Hutchinson 1990). `probes`, `inputs probes features`,
-    go through all layers together; J is not formed. NaN for the error of one probe.
+    go through all layers together; J is not formed. NaN for the error of one probe, and for what float64 cannot hold:
+    0 is a product that is 0, for each input's vectors are kept near 1, with a power of 2 beside them.
     """
-    vectors = probes.double()
+    vectors, power = probes.double(), torch.zeros(len(probes), dtype=torch.int32, device=probes.device)
     for weight, slope in zip(network.weights, passage.slope, strict=True):
         vectors = (vectors @ weight.t()).mul_(slope[:, None, :])
-    found = vectors.square().sum(dim=2).mean(dim=0) / probes.shape[2]
-    if len(found) == 1:
-        return float(found), math.nan
-    return float(found.mean()), float(found.std()) / math.sqrt(len(found))
+        step = torch.frexp(vectors.abs().amax(dim=(1, 2))).exponent.clamp(-EXPONENTS, EXPONENTS)
+        vectors, power = torch.ldexp(vectors, -step[:, None, None]), power + step
+    squares = vectors.square().sum(dim=2)
+    top = int(power.where(squares.any(dim=1), -EXPONENTS).max())
+    found = torch.ldexp(squares, 2 * (power - top).clamp(-EXPONENTS // 2, 0)[:, None]).mean(dim=0) / probes.shape[2]
+    error = float(found.std()) / math.sqrt(len(found)) if len(found) > 1 else math.nan
+    scale = 2.0 ** min(max(top, -EXPONENTS), EXPONENTS)
+    mean, zero = float(found.mean()) * scale * scale, not bool(squares.any())
+    return (mean if mean or zero else math.nan), error * scale * scale
 
 
 def layer_jacobian(network: Mlp, passage: Passage, number: int) -> Tensor:
@@ -138,8 +146,10 @@ SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 class Spectrum:
     """Of the singular values s of several Jacobians of one shape."""
 
+    zero: int
+    """Inputs where the Jacobian is 0, as a rectifier's is whose units are all off: they have no place on a log axis."""
     largest: float
-    """Geometric mean over the inputs, as all here: singular values live on a log axis."""
+    """Geometric mean over the other inputs, as all here: singular values live on a log axis. 0 where there are none."""
     mean: float
     """Arithmetic over the singular values of one input."""
     smallest: float
@@ -147,7 +157,7 @@ class Spectrum:
     condition: float
     """largest / smallest."""
     rank: float
-    """Singular values above the rounding, mean over the inputs: a rectifier's dead units take theirs away."""
+    """Singular values above the rounding, mean over all inputs: a rectifier's dead units take theirs away."""
     quantiles: tuple[float, ...]
     """At `SHARES`; NaN where one is below the rounding."""
 
@@ -160,13 +170,16 @@ def spectrum(jacobians: Tensor, factors: int = 1) -> Spectrum:
     values = torch.linalg.svdvals(jacobians)
     rounding = torch.finfo(values.dtype).eps * max(jacobians.shape[1:]) * factors
     resolved = values > values[:, :1] * rounding
-    known = values.where(resolved, 0.0)
+    zero = values[:, 0] == 0
+    others = ~zero if bool((~zero).any()) else zero
+    known = values.where(resolved, 0.0)[others]
     shares = torch.tensor([0.0, *SHARES, 1.0], dtype=values.dtype, device=values.device)
     smallest, *quantiles, largest = torch.quantile(known, shares, dim=1).log().mean(dim=1).exp().tolist()
     smallest, *quantiles = (value if value > 0 else math.nan for value in (smallest, *quantiles))
     return Spectrum(
+        zero=int(zero.sum()),
         largest=largest,
-        mean=float(values.mean(dim=1).log().mean().exp()),
+        mean=float(values[others].mean(dim=1).log().mean().exp()),
         smallest=smallest,
         condition=largest / smallest,
         rank=float(resolved.sum(dim=1).double().mean()),

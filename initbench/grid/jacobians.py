@@ -54,9 +54,10 @@ def jacobians(
     `squared_singular_value` is tr(J'J)/fan_in at the first `at` inputs of the batch, the factor on a gradient's second
     moment on its way back: of a layer exactly, of the network by `probes` random vectors an input, with its standard
     error. Beside it what mean field predicts, the (product of) fan_out·Var(w) E[phi'²]. `singular_max`,
-    `singular_mean`, `singular_min`, quantiles between, `condition` and `rank` need `spectrum`. Of the whole batch are
-    `effective_rank` (of the activations), `cosine` (of the pre-activations, mean over pairs) with mean field's, and
-    `ntk_condition`. `options` are those of `resolve`. Raises `UsageError` for what cannot be.
+    `singular_mean`, `singular_min`, quantiles between, `condition` and `rank` need `spectrum`; `note` says at how many
+    inputs the Jacobian is 0. Of the whole batch are `effective_rank` (of the activations), `cosine` (of the
+    pre-activations, mean over pairs) with mean field's, and `ntk_condition`. `options` are those of `resolve`. Raises
+    `UsageError` for what cannot be.
 
     >>> frame = jacobians(init="orthogonal", activation="linear", depth=3, width=8, seeds=1, batch=4, spectrum=True)
     >>> round(frame.condition[frame.scope == "network"].item(), 5)
@@ -189,4 +190,10 @@ def _spectrum(matrices: Tensor, factors: int = 1) -> dict[str, Any]:
     between = dict(zip(QUANTILES, found.quantiles, strict=True))
     told = {"singular_max": found.largest, "singular_mean": found.mean, "singular_min": found.smallest, **between,
             "condition": found.condition, "rank": found.rank}  # fmt: skip
-    return told | ({"note": UNRESOLVED} if math.isnan(found.condition) else {})
+    notes, inputs = [], len(matrices)
+    if found.zero:
+        rest = "all" if found.zero == inputs else "the singular values told are of the others"
+        notes.append(f"the Jacobian is 0 at {found.zero} of {inputs} inputs: {rest}")
+    if found.zero < inputs and math.isnan(found.condition):
+        notes.append(UNRESOLVED)
+    return told | {"note": "; ".join(notes)}

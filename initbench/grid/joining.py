@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from initbench.core.cell import Cell
 from initbench.core.errors import WorkError
+from initbench.engine.training.measures import MEASURED
 from initbench.engine.training.trainer import METRICS
 from initbench.grid.factors import in_one_type, lecture_name
 from initbench.grid.store import ROWS, Store
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 RESULTS = ("status", "note", "diverged_at", "stopped_at", *METRICS, "seconds", "stack_seconds", "stack_size",
            "training_seconds", "evaluation_seconds", "device", "engine")  # fmt: skip
 """Columns of `runs` after those that say what was asked for."""
+COUNTED = ("step", "layer")
+RECORDED = {"curves": (*COUNTED[:1], *METRICS[:4]), "layer_curves": (*COUNTED, *MEASURED)}
+"""Columns of the curves after the cell's id: those that they have where nothing was recorded, too."""
 
 
 @contextmanager
@@ -47,7 +51,7 @@ def joined(job: Job, store: Store, failed: Mapping[str, str]) -> Iterator[dict[s
             spread = {name: Spread(job.plan, store, name, Path(folder)) for name in job.tables}
             if lost := job.plan.distinct - spread["runs"].trainings - len(failed):
                 raise WorkError(f"{store.folder}: {lost} trainings were lost on the way; run the same command again")
-            yield {name: _runs(job, rows, failed) if name == "runs" else _curves(job, rows)
+            yield {name: _runs(job, rows, failed) if name == "runs" else _curves(job, rows, name)
                    for name, rows in spread.items()}  # fmt: skip
     except OSError as error:
         raise WorkError(f"cannot join the parts of {store.folder}: {error.strerror or error}") from None
@@ -112,13 +116,15 @@ def _runs(job: Job, spread: Spread, failed: Mapping[str, str]) -> Iterator[pd.Da
         yield found[[*own, *RESULTS]]
 
 
-def _curves(job: Job, spread: Spread) -> Iterator[pd.DataFrame]:
+def _curves(job: Job, spread: Spread, table: str) -> Iterator[pd.DataFrame]:
     any_yet = False
     for span, rows in spread.spans():
-        if len(rows) or (span.stop == len(job.plan.cells) and not any_yet):
-            who = _who(job.plan, span)
-            yield who[["cell_id"]].join(rows.drop(columns="training_id"), how="inner") if len(rows) else who.iloc[:0]
+        if len(rows):
+            yield _who(job.plan, span)[["cell_id"]].join(rows.drop(columns="training_id"), how="inner")
             any_yet = True
+    if not any_yet:
+        types = {name: "int64" if name in COUNTED else "float64" for name in RECORDED[table]}
+        yield pd.DataFrame(columns=["cell_id", *types]).astype({"cell_id": "str", **types})
 
 
 def _who(plan: TrainingPlan, span: slice) -> pd.DataFrame:

@@ -51,6 +51,16 @@ def plugins_changed(manifest: Mapping[str, Any]) -> list[str]:
     return [name for name, content in wanted.items() if (o := origins[name]) is None or o.fingerprint != content]
 
 
+def resting_on(plugins: Collection[str], runs: pd.DataFrame) -> set[str]:
+    """Ids of the cells of the table `runs` that use one of these plug-ins."""
+    found: set[str] = set()
+    for factor, catalogue in SPECS.items():
+        entries = {spec: catalogue.entry(spec.partition("(")[0]).name for spec in runs[factor].unique()}
+        used = runs[factor].map(entries).radd(f"{catalogue.kind} ")
+        found |= set(runs.loc[used.isin(plugins), "cell_id"])
+    return found
+
+
 @dataclass(frozen=True)
 class Sample:
     """Some of the cells, drawn by `seed`; all, if it is not said how many."""

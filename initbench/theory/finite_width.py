@@ -9,7 +9,8 @@ units of one network,
 which is the recursion of the layer kernel's correction and of its four-point vertex (Hanin & Nica 2020; Roberts, Yaida
 & Hanin 2022, chapter 4), written so that it is exact beyond first order where H is linear: for a rectifier with
 Gaussian weights E[R²] = product of (1 + 5/n_l) (Hanin & Rolnick 2018). The spread is log-normal, as that of a product
-of many factors: mean exp(E ξ + Var ξ/2), relative variance exp(Var ξ) - 1.
+of many factors: mean exp(E ξ + Var ξ/2), relative variance exp(Var ξ) - 1. A gradient is 0 besides with the chance that
+a layer of rectifiers before is all off.
 
 `fluctuation` walks forward, `gradient` goes back and follows the log of the squared gradient as a function of ξ_l.
 """
@@ -17,10 +18,12 @@ of many factors: mean exp(E ξ + Var ξ/2), relative variance exp(Var ξ) - 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from initbench.activations import Activation
 from initbench.core.records import InputMoments
 from initbench.theory import infinite_width
 from initbench.theory.fluctuation import HELD, Layer, Signal, drawn_input, forward
@@ -76,6 +79,10 @@ def columns(networks: Networks, inputs: InputMoments) -> tuple[Columns, Notes]:
         expected, spread = _expected(walk, level["a_mean"], inputs)
         change = {name: value / level[name] for name, value in expected.items() if name != "a_mean"}
         values = {name: infinite[name] * factor for name, factor in change.items()}
+        arrived = _arrived(networks)
+        values["grad_z_second_moment"] *= arrived
+        values["grad_a_second_moment"][:-1] *= arrived[1:]
+        spread["grad_z_second_moment"] -= np.log(arrived)  # 0 with the other chance
         gradient = values["grad_z_second_moment"]
         values["chi"] = np.full_like(gradient, np.nan)
         values["chi"][:-1] = gradient[:-1] / np.where(gradient[1:] == 0, np.nan, gradient[1:])
@@ -93,6 +100,27 @@ def columns(networks: Networks, inputs: InputMoments) -> tuple[Columns, Notes]:
     lost = {name: np.isnan(values[name]) for name in DEFINED}
     here = np.any([lost[name] & np.isfinite(infinite[name]) for name in DEFINED], axis=0)  # and not in float64
     return values, _notes({DEEP: doubtful, TAILED: tailed, FAR: {name: of & here for name, of in lost.items()}})
+
+
+def _arrived(networks: Networks) -> Real:
+    """The chance that some signal reaches each layer, `layers networks`: without it z = 0, and phi'(0) = 0.
+
+    A layer of n rectifiers is off with 2^-n, whatever its level, and without biases all behind it is. Forward that is
+    in the average already, for what is off is 0 there, too; and so are the layers behind that a gradient comes through,
+    for a unit that is on sends a signal to them. What is left are the layers before.
+    """
+    half = networks.activations.kinds.told(_is_off_on_one_side)[networks.activations.which]
+    chance = [np.ones(len(half))]
+    for layer, after in pairwise(networks.layers):
+        on = np.where(half, 1 - 0.5**layer.layer.fan_out, 1.0)
+        chance.append(np.where(after.bias_variance > 0, 1.0, chance[-1] * on))
+    return np.stack(chance)
+
+
+def _is_off_on_one_side(activation: Activation) -> bool:
+    """Whether phi is 0 at all z below 0, or at all above, and phi'(0) = 0."""
+    sides = (activation.value(side * np.geomspace(1e-6, 1e6, 25)) for side in (-1, 1))
+    return activation.at_zero == activation.slope_at_zero == 0 and any(not side.any() for side in sides)
 
 
 def _expected(walk: Walk, a_mean: Real, inputs: InputMoments) -> tuple[Columns, Columns]:

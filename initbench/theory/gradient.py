@@ -20,6 +20,9 @@ from initbench.theory.response import SLOPE, SLOPE_SQUARE, SQUARE, Local
 
 Real = NDArray[np.float64]
 
+LEAST_KURTOSIS = -2.0
+"""An excess that no distribution is below: a sum of one to three units to first order would be."""
+
 
 @dataclass
 class Gradient:
@@ -96,7 +99,8 @@ def _kurtosis(layer: Layer, at_a: Real) -> Real:
     """Of dL/da of the layer before, given that of this layer's own."""
     by_slope = layer.local.covariance(SLOPE_SQUARE, SLOPE_SQUARE) / layer.local.returned.value**2
     fourth = (3 + at_a) * (1 + by_slope)
-    return np.where(layer.promises.orthogonal, 0.0, layer.promises.excess_kurtosis * fourth / layer.units)
+    of_sum = np.maximum(layer.promises.excess_kurtosis * fourth / layer.units, LEAST_KURTOSIS)
+    return np.where(layer.promises.orthogonal, 0.0, of_sum)
 
 
 def _passed_back(layer: Layer, after: Layer, gradient: Gradient) -> Gradient:

@@ -73,7 +73,8 @@ def _panel(axes: Axes, levels: pd.DataFrame) -> None:
     crowded = sum(map(len, levels["level"])) > CROWDED
     axes.set_xticks(range(len(names)), names, rotation=90 if crowded else 0)
     axes.set(xlim=(-0.6, len(names) - 0.4), ylim=(0, 1))
-    axes.set_title(f"{style.word(levels['factor'].iloc[0])}  ({levels['explained'].iloc[0]:.1%} explained)", loc="left")
+    factor, explained = levels[["factor", "explained"]].iloc[0]
+    axes.set_title(f"{style.word(factor)}  ({style.share(explained)} explained)", loc="left")
     for place, lost in enumerate(levels["diverged"]):
         if lost:
             axes.text(place, 0.98, f"{lost} lost", ha="center", va="top", size=8, color="0.3")

@@ -11,8 +11,6 @@ from initbench.analysis import training
 from initbench.analysis.figures import style
 
 REST = "interactions and rest"
-LEAST = 0.001
-"""A share that is not told below this."""
 WORDS = 0.75
 """Room beside the longest bar."""
 BAR: dict[str, Any] = {"height": 0.62, "edgecolor": "none"}
@@ -32,7 +30,7 @@ def draw(summary: pd.DataFrame) -> Figure:
     """A bar a factor, with its share, its best and its worst level."""
     first = summary.iloc[0]
     factor, share = style.word(first["factor"]), first["explained"]
-    title = f"Alone, the {factor} explains {share:.0%} of the variance of test accuracy"
+    title = f"Alone, the {factor} explains {style.share(share)} of the variance of test accuracy"
     figure = style.page(8.5, 0.36 * len(summary) + 1.9, title, _caption(summary))
     axes = figure.subplots()
     colors = ["0.7" if factor == REST else style.hue(0) for factor in summary["factor"]]
@@ -48,7 +46,7 @@ def draw(summary: pd.DataFrame) -> Figure:
 
 
 def _told(row: dict[Any, Any]) -> str:
-    share = f"{row['explained']:.1%}" if row["explained"] >= LEAST else f"< {LEAST:.1%}"
+    share = style.share(row["explained"])
     if row["factor"] == REST:
         return share
     ends = ((word, row[word], row[f"mean_at_{word}"]) for word in ("best", "worst"))

@@ -26,9 +26,10 @@ def summary(jacobians: pd.DataFrame) -> pd.DataFrame:
     """What the figure draws: a row per init, activation and layer, and one for the whole network (scope ``network``).
 
     Of the singular values the ends and five quantiles, geometric means over the ``seeds``; NaN where a seed's value is
-    below its rounding. `jacobians` is the table of `initbench jacobian --spectrum`; rows without one are left out.
+    below its rounding. `jacobians` is the table of `initbench jacobian --spectrum`; rows without one are left out, and
+    those whose Jacobian is 0.
     """
-    known = jacobians.dropna(subset=["singular_max"])
+    known = jacobians[jacobians["singular_max"] > 0]
     logs = pd.concat([known[KEYS], known[VALUES].apply(np.log)], axis=1)
     groups = logs.groupby(KEYS, sort=False)[VALUES]
     means = groups.mean().where(groups.count().eq(groups.size(), axis=0)).apply(np.exp)
@@ -99,7 +100,8 @@ def _interval(axes: Axes, x: float, values: dict[Any, Any], look: style.Look) ->
 
 def _caption(summary: pd.DataFrame) -> str:
     return (
-        f"At initialization, {style.seeds(summary['seeds'])}; geometric means over seeds and inputs. Left: each layer's"
+        f"At initialization, {style.seeds(summary['seeds'])}; geometric means over seeds and inputs, without Jacobians"
+        " that are 0. Left: each layer's"
         " own Jacobian, the upper quartile as a line and from 5 to 95 % of its singular values as a band. Right of the"
         " rule: of the product of all layers, the upper quartile as a mark, 5 to 95 % as a bar, all as a line; what"
         " leaves below is near 0 or under the rounding. Dynamical isometry: all near 1."

@@ -128,6 +128,15 @@ def word(factor: str) -> str:
     return {"init": "initializer", "lr": "learning rate"}.get(factor, factor.replace("_", " "))
 
 
+LEAST = 0.001
+"""A share that is not told below this: it is rounding, or nothing."""
+
+
+def share(value: float) -> str:
+    """``64.7 %``, and ``< 0.1 %`` below `LEAST`."""
+    return f"{100 * value:.1f} %" if value >= LEAST else f"< {100 * LEAST:.1f} %"
+
+
 def hue(place: int) -> tuple[float, float, float]:
     """The colour at this place of the palette, for what is no initializer."""
     return _HUES[place % len(_HUES)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from initbench.analysis.figures.style import share
 from initbench.analysis.page.phrases import few, number
 
 BEST = 11
@@ -19,15 +20,15 @@ def levels(summary: pd.DataFrame) -> str:
             continue
         ranked = known.sort_values("mean").to_dict("records")
         worst, best = ranked[0], ranked[-1]
-        lines.append(f"{factor} explains {rows['explained'].iloc[0]:.1%}: mean {best['mean']:.3f} at {best['level']},"
-                     f" {worst['mean']:.3f} at {worst['level']}")  # fmt: skip
+        lines.append(f"{factor} explains {share(rows['explained'].iloc[0])}: mean {best['mean']:.3f} at"
+                     f" {best['level']}, {worst['mean']:.3f} at {worst['level']}")  # fmt: skip
     return few(lines, 12)
 
 
 def shares(summary: pd.DataFrame) -> str:
     """What each factor explains."""
     rows = summary.to_dict("records")
-    return few([f"{row['factor']} explains {row['explained']:.1%}" for row in rows], 12)
+    return few([f"{row['factor']} explains {share(row['explained'])}" for row in rows], 12)
 
 
 def pairings(summary: pd.DataFrame) -> str:

@@ -38,6 +38,11 @@ def one_hot(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
     return (labels == torch.arange(classes, device=labels.device)[:, None]).to(dtype).t()
 
 
+MEASURED = ("a_second_moment", "saturated_fraction", "dead_fraction", "grad_w_second_moment", "update_to_weight",
+            "weight_second_moment", "distinct_units")  # fmt: skip
+"""What a `LayerRecord` tells of a layer; of the output, which has no activation, not the first three."""
+
+
 class LayerRecord:
     """Statistics of one update, layer by layer, one number a model; looks at tensors and changes none."""
 
