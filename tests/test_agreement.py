@@ -137,9 +137,30 @@ def test_a_signal_that_died_differs_from_the_baselines():
     rng = np.random.default_rng(9)
     alive, dead = layers_of(rng), layers_of(rng).assign(z_second_moment=0.0)
     (gone,), (come,) = differences(dead, alive), differences(alive, dead)
-    assert gone.startswith("he with relu, forward: ×0 of the baseline at layer 1 (p = 0")
-    assert come.startswith("he with relu, forward: ×inf of the baseline at layer 1 (p = 0")
+    told = (
+        "he with relu, forward: {} of 10 networks are 0 or beyond float64 at layer 1, in the baseline {} of 10 (p = 0)"
+    )
+    assert (gone, come) == (told.format(10, 0), told.format(0, 10))
     assert differences(dead, dead) == []
+
+
+@pytest.mark.parametrize("gone", [0.0, np.nan])
+def test_networks_that_lost_their_signal_are_counted_against_the_baselines(gone):
+    """Nine of ten from layer 3 on, and none there: Fisher's p is 2·C(10, 9)/C(20, 9)."""
+    rng = np.random.default_rng(10)
+    before, now = layers_of(rng), layers_of(rng)
+    assert differences(now, before) == []
+    lost = (now.layer >= 3) & (now.seed < 0.9 * SEEDS)
+    now.loc[lost, "z_second_moment"] = gone
+    (line,) = differences(now, before)
+    assert "forward: 9 of 10 networks are 0 or beyond float64 at layer 3, in the baseline 0 of 10 (p = 0.0" in line
+    # Simes: 12 tests are known, two of them Welch's; corrected for two directions
+    assert against(now, before).baseline_p.min() == pytest.approx(2 * 12 / 10 * 2 * 10 / math.comb(20, 9))
+    (back,) = differences(before, now)
+    assert "0 of 10 networks are 0 or beyond float64 at layer 3, in the baseline 9 of 10" in back
+    few = now.copy()
+    few.loc[few.seed > 1, "z_second_moment"] = before.z_second_moment
+    assert differences(few, before) == []  # two of ten may be chance
 
 
 def test_a_baseline_of_one_seed_is_refused_before_the_work(tmp_path, monkeypatch):

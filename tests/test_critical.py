@@ -5,8 +5,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from scipy.integrate import quad
 from scipy.optimize import brentq
+from scipy.stats import norm
 
 from initbench.activations import ACTIVATIONS, Activation
 from initbench.core.errors import UsageError
@@ -181,3 +183,18 @@ def test_a_function_that_is_flat_at_zero_has_no_point_there():
     dead = Activation(lambda z: z - z.clamp(-1, 1), kinks=(-1.0, 1.0), flat=True, spec="dead_zone")
     point = point_or_none(dead, 0.0)
     assert point is None or point.q > 0
+
+
+def test_a_point_that_cannot_be_integrated_is_not_said_to_be_none():
+    """relu(z - 1/2): with t = 1/(2 sqrt q), q = q (1 + t² - t p(t)/P(-t)) + sigma_b² has a root always."""
+    shifted = Activation(lambda z: torch.relu(z - 0.5), kinks=(0.5,), flat=True, spec="shifted")
+
+    def excess(q, bias):
+        t = 0.5 / q**0.5
+        return q * (t * np.exp(norm.logpdf(t) - norm.logsf(t)) - t**2) - bias
+
+    q = brentq(excess, 1e-3, 1, args=(0.05,), xtol=1e-14)
+    assert critical(shifted, 0.05).q == pytest.approx(q, rel=1e-6)
+    assert brentq(excess, 1e-6, 1e-3, args=(1e-4,)) == pytest.approx(1e-4, rel=0.01)
+    with pytest.raises(UsageError, match=r"it would be where .* is near 0.0001, and there phi' is so rarely other"):
+        critical(shifted, 1e-4)

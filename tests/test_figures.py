@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -287,6 +288,21 @@ def test_both_panels_draw_every_number_and_name_every_pairing():
         assert [text.get_text() for text in axes.texts] == drawn["text"].tolist()
         assert [name.get_text().replace("\n  ", " ") for name in axes.get_xticklabels()] == ACTIVATIONS
     assert [name.get_text().replace("\n  ", " ") for name in panels[0].get_yticklabels()] == INITS
+
+
+def test_long_names_of_rows_and_columns_do_not_overlap():
+    inits = [
+        "variance_scaling(scale=3.0, mode=fan_out, distribution=truncated_normal)",
+        "scaled_orthogonal(gain=1.4142135623730951, seed=3)",
+        "truncated_normal(std=0.02, low=-0.04, high=0.04)",
+    ] * 3
+    inits = [name.replace("0", f"0{place}", 1) for place, name in enumerate(inits)]
+    activations = [f"mine(first=0.{place}23456, second=0.123456, third=0.123456)" for place in range(8)]
+    figure = growth_heatmap.draw(growth_heatmap.summary(verdict_rows(inits, activations)))
+    figure.canvas.draw()
+    for names in (figure.axes[0].get_yticklabels(), figure.axes[0].get_xticklabels()):
+        boxes = [name.get_window_extent() for name in names]
+        assert not any(one.overlaps(other) for one, other in pairwise(boxes))
 
 
 def test_colours_are_centred_on_zero_and_end_where_the_caption_says():

@@ -83,3 +83,17 @@ def test_cosines_of_a_batchs_pairs_have_the_mean_and_variance_of_the_pairs():
     assert moments.cosine_variance == pytest.approx(np.var(cosines), rel=1e-6)
     assert moments.batch == 8
     assert source.moments(seeds=2, size=1).cosine_variance == 0
+
+
+def test_a_sample_of_the_pairs_cosines_stands_for_all():
+    """Of 28 pairs, eight groups of three and a half."""
+    images = torch.rand(40, 6, generator=torch.Generator().manual_seed(0)) - 0.3
+    source = SampledInputs(images)
+    moments = source.moments(seeds=1, size=8)
+    batch = source.batch(0, 8, 6).double().numpy()
+    unit = batch / np.linalg.norm(batch, axis=1, keepdims=True)
+    cosines = np.sort([unit[i] @ unit[j] for i in range(8) for j in range(i)])
+    halves = np.repeat(cosines, 2).reshape(8, 7).mean(axis=1)
+    assert moments.cosines == pytest.approx(halves, rel=1e-6)
+    assert np.mean(moments.cosines) == pytest.approx(moments.cosine, rel=1e-12)
+    assert source.moments(seeds=2, size=1).cosines == ()

@@ -12,6 +12,7 @@ from scipy.stats import chi2, norm
 
 from initbench.activations import ACTIVATIONS, Activation
 from initbench.core.records import InputMoments, Network
+from initbench.grid.variance_study import open_inputs, resolve
 from initbench.initializers import INITIALIZERS
 from initbench.theory.finite_width import FAR
 from initbench.theory.laws import LAWS, predict, predicted
@@ -50,6 +51,24 @@ RECTIFIERS = [name for name in NAMES if is_rectifier_below(name)]
 
 
 # --- what every law says -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("weights", "tolerance"), [(0.5, 0.002), (2.0, 0.005), (5.0, 0.04)])
+def test_of_data_the_cosine_is_the_mean_over_its_pairs(weights, tolerance):
+    """E[sin u sin v] = exp(-(q + q')/2) sinh(c sqrt(q q')), summed over all pairs of the digits' own lengths."""
+    study = resolve(init=["he_normal"], activation=["sin"], depth=2, batch=64, seeds=3, input="digits")
+    inputs = open_inputs(study)
+    features, exact = inputs.images.shape[1], []
+    for seed in range(study.seeds):
+        batch = inputs.batch(seed, study.batch, features).double().numpy()
+        inner = weights * batch @ batch.T / features
+        shared = np.exp(-(inner.diagonal()[:, None] + inner.diagonal()) / 2) * np.sinh(inner)
+        length = np.sqrt(shared.diagonal())
+        exact.append((shared / length[:, None] / length)[np.triu_indices(study.batch, 1)].mean())
+    moments = inputs.moments(study.seeds, study.batch)
+    init = f"normal(std={math.sqrt(weights / features)})"
+    told = column(rows_of("mean_field", init, "sin", (features, features, 8), moments), "z_cosine")[1]
+    assert told == pytest.approx(np.mean(exact), rel=tolerance)
 
 
 @pytest.mark.parametrize("law", LAW_NAMES)

@@ -113,10 +113,11 @@ def test_where_most_layers_are_normalized_no_variance_is_promised():
     ({"z_second_moment": [1.0, 1.0, 0.0, 0.0], "weight_second_moment": [1.0, 1.0, 0.0, 1.0]}, "dead",
      "E[z²] is 0: all weights of layer2 are 0"),
     ({"z_variance_units": 0.0}, "symmetric", "all units of a layer are equal"),
-    ({"dead_fraction": [0.0, 0.6, 0.7, 0.8]}, "dead", "60% of its units are, for all inputs, on a flat part of relu"),
-    ({"dead_fraction": [0.0, 0.6, 0.7, 0.8], "cosine": 0.99}, "dead",
-     "60% of its units are, for all inputs, on a flat part of relu; inputs are alike there (cosine 0.99)"),
-    ({"dead_fraction": [0.0, 0.0, 0.7, 0.0]}, "stable", ""),  # a side branch
+    ({"dead_fraction": [0.0, 0.8, 0.7, 0.9]}, "dead", "80% of its units are, for all inputs, on a flat part of relu"),
+    ({"dead_fraction": [0.0, 0.8, 0.7, 0.9], "cosine": 0.99}, "dead",
+     "80% of its units are, for all inputs, on a flat part of relu; inputs are alike there (cosine 0.99)"),
+    ({"dead_fraction": [0.0, 0.0, 0.9, 0.0]}, "stable", ""),  # a side branch
+    ({"dead_fraction": [0.4, 0.5, 0.51, 0.52]}, "stable", ""),  # half of a rectifier's, where inputs are alike
     ({"saturated_fraction": [0.0, 0.8, 0.6, 0.9], "activation": "tanh"}, "saturated",
      "80% of its values are on a flat part of tanh"),
     ({"z_second_moment": np.nan}, "lost", "no number of it is known"),

@@ -89,7 +89,10 @@ NARROW_END = np.where(LAYERS < DEPTH, 100, 1)
         (0.5**LAYERS, 0.5 ** LAYERS[::-1], {}, ("vanishing", "vanishing")),
         (ONE, 2.0 ** LAYERS[::-1], {}, ("stable", "exploding")),
         (ONE, ONE, {"saturated_fraction": 0.8}, ("saturated", "stable")),
-        (ONE, ONE, {"dead_fraction": 0.6}, ("dead", "stable")),
+        (ONE, ONE, {"dead_fraction": 0.8}, ("dead", "stable")),
+        (0.5**LAYERS, ONE, {"dead_fraction": 0.8}, ("vanishing", "stable")),
+        (ONE, ONE, {"dead_fraction": 0.6}, ("stable", "stable")),
+        (ONE, ONE, {"dead_fraction": 1.0, "saturated_fraction": 1.0, "fan_out": 8}, ("stable", "stable")),  # 1 in 256
         (ONE, ONE, {"units": 1e-12}, ("symmetric", "symmetric")),
         (ONE, ONE, {"units": 1e-12, "fan_out": NARROW_END}, ("symmetric", "symmetric")),
         (ONE, ONE, {"z_variance_units": NARROW_END - 1.0, "fan_out": NARROW_END}, ("stable", "stable")),
@@ -103,6 +106,26 @@ def test_words(z, grad, facts, expected):
     words, causes = words_of(layers_of(z, grad, **facts), predictions_of(ONE, ONE))
     assert (words["forward"], words["backward"]) == expected
     assert all(causes[direction] != "" or words[direction] == "stable" for direction in words)
+
+
+@pytest.mark.parametrize(("width", "seeds"), [(8, 3), (8, 10), (16, 1), (64, 10)])
+def test_half_a_rectifiers_units_are_off_by_nature_and_no_network_of_he_is_dead_by_chance(width, seeds):
+    """Plain networks of He at one input, which is what a batch becomes in deep ones: in each of 25 tables."""
+    rng = np.random.default_rng(0)
+    for _ in range(25):
+        a, z_squares, off = rng.standard_normal((seeds, width, 1)), [], []
+        for _ in LAYERS:
+            z = rng.normal(0, (2 / width) ** 0.5, (seeds, width, width)) @ a
+            a = np.maximum(z, 0)
+            z_squares.append((z**2).mean(axis=(1, 2)))
+            off.append((z <= 0).mean(axis=(1, 2)))
+        table = pd.concat([
+            layers_of(second, ONE, dead_fraction=share, saturated_fraction=share, fan_out=width).assign(seed=seed)
+            for seed, (second, share) in enumerate(zip(np.transpose(z_squares), np.transpose(off), strict=True))
+        ])  # fmt: skip
+        words, causes = words_of(table, predictions_of(ONE, ONE))
+        assert words["forward"] != "saturated"
+        assert "units" not in causes["forward"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control, norm, ttest_ind
+from scipy.stats import false_discovery_control, fisher_exact, norm, ttest_ind
 
 from initbench.analysis.growth import DIRECTIONS, PAIRING
 from initbench.core.catalogue import Catalogue
@@ -80,22 +80,28 @@ def agreement(residuals: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFram
 def against(layers: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
     """How measured layers compare with those of another result: the pairings and directions that both have.
 
-    Columns `baseline_p` (Simes's over the layers, of Welch's test of the logarithms with seeds as replicates, corrected
-    over the table), `layer` where it is smallest and `ratio`, ours over theirs there, of the geometric means. Where all
-    seeds of one side alone are 0 or lost, that is a difference beyond chance: p = 0, and a ratio of 0 or infinity.
+    Columns `baseline_p` (Simes's over the layers of two tests, corrected over the table), `layer` where one of them is
+    smallest, `ratio`, ours over theirs there, of the geometric means, and `lost`, how many networks are 0 or beyond
+    float64 there, where it is their number that differs. The tests are Welch's of the logarithms, with seeds as
+    replicates, and Fisher's exact one of the numbers of lost networks. Where all seeds of one side alone are lost, that
+    is a difference beyond chance: p = 0.
     """
     rows, found = [], []
     for direction, column in DIRECTIONS.items():
         ours, theirs = _logs(layers, column), _logs(baseline, column)
         for pairing in [key for key in ours if key in theirs]:
-            p, ratio = _compared(ours[pairing], theirs[pairing])
-            found.append(_simes(p))
-            place = int(np.argmin(np.nan_to_num(p, nan=1.0)))
+            here, there = ours[pairing], theirs[pairing]
+            p, ratio = _compared(here, there)
+            of_lost = _lost_alike(here, there)
+            found.append(_simes(np.append(p, of_lost)))
+            both = np.nan_to_num([p, of_lost], nan=1.0)
+            place = int(np.argmin(both.min(axis=0)))
+            told = _lost_at(here, there, place) if both[1, place] < both[0, place] else ""
             rows.append({**dict(zip(PAIRING, pairing, strict=True)), "direction": direction, "layer": place + 1,
-                         "ratio": float(ratio[place])})  # fmt: skip
+                         "ratio": float(ratio[place]), "lost": told})  # fmt: skip
     for row, p in zip(rows, _corrected(found), strict=True):
         row["baseline_p"] = float(p)
-    return pd.DataFrame(rows, columns=[*PAIRING, "direction", "baseline_p", "layer", "ratio"])
+    return pd.DataFrame(rows, columns=[*PAIRING, "direction", "baseline_p", "layer", "ratio", "lost"])
 
 
 def _compared(ours: Real, theirs: Real) -> tuple[Real, Real]:
@@ -103,9 +109,20 @@ def _compared(ours: Real, theirs: Real) -> tuple[Real, Real]:
     with warnings.catch_warnings(action="ignore"):  # of layers that no seed knows
         p = ttest_ind(ours, theirs, equal_var=False, nan_policy="omit").pvalue
         change = np.nanmean(ours, axis=0) - np.nanmean(theirs, axis=0)
-    gone, gone_there = (np.isnan(side).all(axis=0) for side in (ours, theirs))
-    p = np.where(change == 0, 1.0, np.where(gone != gone_there, 0.0, p))
-    return p, np.where(gone == gone_there, np.exp(change), np.where(gone, 0.0, np.inf))
+    return np.where(change == 0, 1.0, p), np.exp(change)
+
+
+def _lost_alike(ours: Real, theirs: Real) -> Real:
+    """Each layer's p-value that networks of both are as likely to be lost; NaN where none is."""
+    lost, kept = (np.array([test(side).sum(axis=0) for side in (ours, theirs)]) for test in (np.isnan, np.isfinite))
+    p = np.array([fisher_exact(table).pvalue for table in np.stack([lost, kept]).transpose(2, 0, 1)])
+    all_of_one = (kept == 0).any(axis=0) & (lost == 0).any(axis=0)
+    return np.where(all_of_one, 0.0, np.where(lost.any(axis=0), p, np.nan))
+
+
+def _lost_at(ours: Real, theirs: Real, place: int) -> str:
+    here, there = (f"{np.isnan(side[:, place]).sum()} of {len(side)}" for side in (ours, theirs))
+    return f"{here} networks are 0 or beyond float64 at layer {place + 1}, in the baseline {there}"
 
 
 def differences(layers: pd.DataFrame, baseline: pd.DataFrame) -> list[str]:
@@ -117,8 +134,11 @@ def differences(layers: pd.DataFrame, baseline: pd.DataFrame) -> list[str]:
     table = against(layers, baseline) if same_depth else pd.DataFrame()
     if table.empty:
         raise UsageError("the baseline has none of these pairings, or another depth: there is nothing to compare")
-    return [f"{row.init} with {row.activation}, {row.direction}: ×{row.ratio:.3g} of the baseline at layer {row.layer}"
-            f" (p = {row.baseline_p:.2g})" for row in table[table.baseline_p < LEVEL].itertuples()]  # fmt: skip
+    found = table[table.baseline_p < LEVEL]
+    told = found.lost.where(found.lost != "", [f"×{row.ratio:.3g} of the baseline at layer {row.layer}"
+                                               for row in found.itertuples()])  # fmt: skip
+    return [f"{row.init} with {row.activation}, {row.direction}: {what} (p = {row.baseline_p:.2g})"
+            for row, what in zip(found.itertuples(), told, strict=True)]  # fmt: skip
 
 
 @dataclass

@@ -1,12 +1,15 @@
 """Slopes in place of curves to squint at: how a layer's statistics change with the width, and with the depth.
 
 A statistic that should go as a power of the width has that power as the slope of its logarithm against log width. The
-mean over seeds is fitted and not the logarithms' mean: of a log-normal number that one falls with 1/n although its mean
-stands still.
+expectation over seeds is fitted and not the logarithms' mean: of a log-normal number that one falls with 1/n although
+its expectation stands still. Nor the mean over few seeds, which in deep networks is most often below the expectation,
+and looks surer than it is: the law of networks is log-normal (`initbench.theory.finite_width`), so log E[x] is
+E[log x] + Var[log x]/2, each part estimated with its own interval, and these are joined (Zou, Huo & Taleban 2009).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import chdtri, stdtrit
 
-from initbench.analysis.growth import PAIRING, measured, predicted
+from initbench.analysis.growth import DECIMALS, PAIRING, predicted
 
 Real = NDArray[np.float64]
 
@@ -76,12 +79,25 @@ def slopes(by_width: dict[int, pd.DataFrame], predictions: dict[int, pd.DataFram
     """A row per pairing, statistic and layer against width; a row per pairing, statistic and width against depth.
 
     `by_width` holds the table `layers` of each width, `predictions` that of what theory says there. Against width:
-    d log(mean over seeds) / d log(width), by least squares weighted by the width; expected is the statistic's power.
-    Against depth: log10 of the factor per layer, in the direction of travel, between the first and last layer, with an
-    interval by the jackknife over seeds; expected is the growth that law ``finite_width`` predicts.
+    d log(expectation) / d log(width), by least squares weighted by the width; expected is the statistic's power.
+    Against depth: log10 of the factor per layer of the expectation, in the direction of travel, between the first and
+    last layer; expected is the growth that law ``finite_width`` predicts. Where a seed is 0 or lost nothing is known.
     """
     rows = [*_against_width(by_width), *_against_depth(by_width, predictions or {})]
     return pd.DataFrame(rows, columns=list(SLOPES))
+
+
+def together(*parts: Slope) -> Slope:
+    """The sum of independent estimates, with its interval from theirs (Zou, Huo & Taleban 2009, eq. 2)."""
+    value = sum(part.value for part in parts)
+    low, high = (math.hypot(*(getattr(part, end) - part.value for part in parts)) for end in ("low", "high"))
+    return Slope(value, value - low, value + high)
+
+
+def of_variance(value: float, degrees: float) -> Slope:
+    """A number that is proportional to a variance, estimated with so many degrees of freedom, and its interval."""
+    ends = [value * degrees / float(chdtri(degrees, tail)) for tail in ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)]
+    return Slope(value, min(ends), max(ends))
 
 
 def weighted_slope(x: Real, y: Real, variance: Real, degrees: float = np.inf) -> Slope:
@@ -98,15 +114,35 @@ def weighted_slope(x: Real, y: Real, variance: Real, degrees: float = np.inf) ->
 
 
 def _against_width(by_width: dict[int, pd.DataFrame]) -> Iterator[dict[str, Any]]:
-    together = pd.concat([layers.assign(width=width) for width, layers in by_width.items()], ignore_index=True)
-    groups = together.groupby([*PAIRING, "layer", "width"], sort=False)[list(STATISTICS)]
-    means, errors, seeds = groups.mean(), groups.sem(), groups.size()
-    for (init, activation, layer), mean in means.groupby([*PAIRING, "layer"], sort=False):
-        error, count = errors.loc[mean.index], int(seeds.loc[mean.index].min())
-        width = mean.index.get_level_values("width").to_numpy(float)
+    table = pd.concat([layers.assign(width=width) for width, layers in by_width.items()], ignore_index=True)
+    numbers = table[list(STATISTICS)]
+    table[list(STATISTICS)] = np.log(numbers.where(numbers > 0))
+    groups = table.groupby([*PAIRING, "layer", "width"], sort=False)[list(STATISTICS)]
+    seeds = groups.size()
+    known = groups.count().eq(seeds, axis=0)
+    centres, variances = groups.mean().where(known), groups.var().where(known)
+    for (init, activation, layer), centre in centres.groupby([*PAIRING, "layer"], sort=False):
+        variance, count = variances.loc[centre.index], int(seeds.loc[centre.index].min())
+        width = centre.index.get_level_values("width").to_numpy(float)
         for statistic, about in STATISTICS.items():
-            fit = slope_of_means(width, mean[statistic].to_numpy(float), error[statistic].to_numpy(float), count)
+            fit = slope_of_logs(width, centre[statistic].to_numpy(float), variance[statistic].to_numpy(float), count)
             yield _row(init, activation, statistic, "width", fit, about.power, count, layer=layer)
+
+
+def slope_of_logs(width: Real, centre: Real, variance: Real, seeds: int) -> Slope:
+    """The power of the width that expectations go with, given mean and variance over `seeds` of their logarithms.
+
+    NaN if two are not known. Variances go as 1/width, with one factor for all.
+    """
+    known = np.isfinite(centre) & np.isfinite(variance)
+    if known.sum() < 2:
+        return Slope(*[np.nan] * 3)
+    width, centre = width[known], centre[known]
+    factor = max(float((variance[known] * width).mean()), 1e-30)  # all seeds equal: the slope is exact
+    degrees = len(width) * (seeds - 1)
+    fit = weighted_slope(np.log(width), centre, factor / width / seeds, degrees)
+    halves = weighted_slope(np.log(width), factor / width / 2, 1 / width)
+    return together(fit, of_variance(halves.value, degrees))
 
 
 def slope_of_means(width: Real, mean: Real, error: Real, seeds: int) -> Slope:
@@ -128,15 +164,47 @@ def slope_of_means(width: Real, mean: Real, error: Real, seeds: int) -> Slope:
 def _against_depth(by_width: dict[int, pd.DataFrame], predictions: dict[int, pd.DataFrame]) -> Iterator[dict[str, Any]]:
     for width, layers in by_width.items():
         for statistic, about in STATISTICS.items():
-            table, theory = measured(layers, about.direction, statistic), predictions.get(width)
+            theory, expected = predictions.get(width), {}
             if theory is not None and statistic in theory:
                 told = predicted(theory, about.direction, LAW, layers, statistic)
-                table = table.merge(told, on=PAIRING, how="left")
-            for row in table.to_dict("records"):
-                grown, reach = row["measured_growth"], stdtrit(max(row["seeds"] - 1, 1), (1 + CONFIDENCE) / 2)
-                fit = Slope(grown, *(grown + way * reach * row["measured_growth_se"] for way in (-1, 1)))
-                expected = row.get("predicted_growth", np.nan)
-                yield _row(row["init"], row["activation"], statistic, "depth", fit, expected, row["seeds"], width=width)
+                expected = told.set_index(PAIRING).predicted_growth.to_dict()
+            table = layers.pivot(index=[*PAIRING, "seed"], columns="layer", values=statistic).sort_index(axis=1)
+            for (init, activation), group in table.groupby(PAIRING, sort=False):
+                fit = _growth(group.to_numpy(float), table.columns.to_numpy(), about.direction)
+                law = expected.get((init, activation), np.nan)
+                yield _row(init, activation, statistic, "depth", fit, law, len(group), width=width)
+
+
+def _growth(numbers: Real, layers: NDArray[np.int_], direction: str) -> Slope:
+    """Of a pairing, `seeds layers`, between the ends of the layers in which the mean is known and not 0."""
+    mean = numbers.mean(axis=0)
+    known = np.flatnonzero((mean > 0) & np.isfinite(mean))
+    if len(known) < 2:
+        return Slope(*[np.nan] * 3)
+    ends = known[[0, -1]] if direction == "forward" else known[[-1, 0]]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        grown = growth_of_logs(*np.log(numbers[:, ends]).T)
+    decades = np.array([grown.value, grown.low, grown.high]) / np.log(10)
+    return Slope(*np.round(decades / abs(layers[ends[1]] - layers[ends[0]]), DECIMALS))
+
+
+def growth_of_logs(first: Real, last: Real) -> Slope:
+    """log E[last] - log E[first] of log-normal numbers, of whose logarithms a seed has one each.
+
+    With g what a network grows by, E[g] + Var[g]/2 + Cov[g, first]. One seed has no interval.
+    """
+    seeds, grown = len(first), last - first
+    if seeds == 1:
+        return Slope(float(grown[0]), np.nan, np.nan)
+    (variance, shared), (_, before) = np.cov(grown, first)
+    reach = stdtrit(seeds - 1, (1 + CONFIDENCE) / 2)
+    centre, error = grown.mean(), reach * (variance / seeds) ** 0.5
+    doubt = reach * ((variance * before + shared**2) / (seeds - 1)) ** 0.5
+    return together(
+        Slope(centre, centre - error, centre + error),
+        of_variance(variance / 2, seeds - 1),
+        Slope(shared, shared - doubt, shared + doubt),
+    )
 
 
 def _row(

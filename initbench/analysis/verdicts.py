@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import binom
 
 from initbench.analysis.agreement import AGREEMENT, SEVERITY, agreement
 from initbench.analysis.growth import DIRECTIONS, PAIRING, measured, predicted
@@ -13,8 +15,11 @@ from initbench.core.catalogue import Catalogue
 
 DECADES = 2.0
 """A second moment that changes by more than this many decades over the depth is vanishing or exploding."""
-DEAD, SATURATED, EQUAL = 0.5, 0.75, 1e-9
+DEAD, SATURATED, EQUAL = 0.75, 0.75, 1e-9
 """Shares of units, of (input, unit) pairs, and of z's second moment, beyond which a layer is called so."""
+CHANCE = 1e-4
+"""Where inputs are alike, as one is and all of a deep rectifier become, half of its units are off, give or take chance:
+a share that this half reaches more often than so is not held against the network."""
 
 VERDICTS = ("init", "activation", "direction", "seeds", "measured_growth", "measured_growth_se", "predicted_growth",
             "word", "cause")  # fmt: skip
@@ -37,14 +42,15 @@ def _word(name: str, severity: int, summary: str) -> None:
 
 
 _word("impossible", 7, "the initializer refuses this activation; the cause says why")
-_word("dead", 6, f"no signal: the last layer (backward: the first) is all 0, or more than {DEAD:.0%} of the last"
-      " layer's units are dead (see `initbench show dead_fraction`)")  # fmt: skip
+_word("dead", 6, "no signal: the last layer (backward: the first) is all 0, or, where the second moment stays, more"
+      f" than {DEAD:.0%} of the last layer's units are dead, not by chance (see `initbench show"
+      " dead_fraction`)")  # fmt: skip
 _word("symmetric", 5, "all units of a layer are equal, forward and backward: they can never learn to differ")
 _word("exploding", 4, f"the second moment grows by more than {DECADES:g} decades over the depth")
 _word("vanishing", 3, f"the second moment shrinks by more than {DECADES:g} decades over the depth")
 _word("lost", 2, "the signal leaves float64's range on its way, and neither theory nor the layers before say which way")
-_word("saturated", 1, f"more than {SATURATED:.0%} of a layer's (input, unit) pairs are on a flat part (see `initbench"
-      " show saturated_fraction`)")  # fmt: skip
+_word("saturated", 1, f"more than {SATURATED:.0%} of a layer's (input, unit) pairs are on a flat part, not by chance"
+      " (see `initbench show saturated_fraction`)")  # fmt: skip
 _word("stable", 0, "none of the others")
 
 
@@ -118,7 +124,10 @@ def _facts(layers: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     facts = pd.DataFrame(rows)
     if layers.empty:
         return facts
-    means = layers.groupby([*PAIRING, "layer"], sort=False).mean(numeric_only=True).reset_index("layer")
+    by_layer = layers.groupby([*PAIRING, "layer"], sort=False)
+    means = by_layer.mean(numeric_only=True).assign(units=by_layer.fan_out.sum()).reset_index("layer")
+    for share in ("dead_fraction", "saturated_fraction"):
+        means[share] = means[share].where(_beyond_chance(means[share].to_numpy(), means.units.to_numpy()), 0.0)
     ends = means.groupby(PAIRING, sort=False)
     last, first = means[means.layer == means.layer.max()], means[means.layer == 1]
     several = means[means.layer == means.layer[means.fan_out > 1].max()]  # one unit is not equal to any other
@@ -136,6 +145,11 @@ def _facts(layers: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
         }
     )
     return facts.merge(measured_facts.reset_index(), on=PAIRING, how="left")
+
+
+def _beyond_chance(share: NDArray[np.float64], units: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether a share of so many units, of all seeds, is more than half of them by more than chance."""
+    return binom.sf(np.round(share * units) - 1, units, 0.5) < CHANCE
 
 
 def _middle(chi: pd.Series) -> float:
@@ -156,14 +170,12 @@ def _judge(row: dict, direction: str) -> tuple[str, str]:
 
 
 def _judge_seeds(row: dict, forward: bool, lost: bool) -> tuple[str, str]:
-    """The most severe word first."""
+    """The most severe word first, but that units are off: a signal that grows or shrinks does so for other reasons."""
     if (row["last_z"] if forward else row["first_grad"]) == 0:
         what = "z is 0 at the last layer" if forward else "the gradient is 0 at the first layer"
         return "dead", f"{what}{': all weights are 0' if row['gain'] == 0 and row['last_z'] == 0 else ''}"
     if row["units"] < EQUAL:
         return "symmetric", "all units of a layer are equal"
-    if forward and row["dead"] > DEAD:
-        return "dead", f"{row['dead']:.0%} of the last layer's units are dead"
     return _judge_growth(row, forward, lost)
 
 
@@ -180,6 +192,8 @@ def _judge_growth(row: dict, forward: bool, lost: bool) -> tuple[str, str]:
         way = next((way for way in ways if np.isfinite(way) and way != 0), 0)
         word, where = {1: ("exploding", "above"), -1: ("vanishing", "below"), 0: ("lost", "outside")}[np.sign(way)]
         return word, f"{'E[z²]' if forward else 'the gradient'} is {where} what float64 holds"
+    if forward and row["dead"] > DEAD:
+        return "dead", f"{row['dead']:.0%} of the last layer's units are dead"
     if forward and row["saturated"] > SATURATED:
         return "saturated", f"{row['saturated']:.0%} of a layer is on a flat part"
     return "stable", ""

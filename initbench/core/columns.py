@@ -58,7 +58,11 @@ _column(
     "mean cosine between the pre-activations of two inputs, over all pairs of the batch",
     "layers, jacobian, probe",
 )
-_column("z_cosine", "predicted cosine between the pre-activations of two inputs", "predictions")
+_column(
+    "z_cosine",
+    "predicted cosine between the pre-activations of two inputs; of weights without randomness none is predicted",
+    "predictions",
+)
 _column(
     "chi",
     "sigma_w² E[phi'(z)²]: the ratio of grad_z_second_moment from layer l+1 to layer l; it uses the weights of layer"

@@ -88,6 +88,8 @@ class InputMoments:
     """Whether features are i.i.d. Gaussian: what a deterministic initializer's theory rests on."""
     batch: int = 1
     """How many inputs are averaged over: what the spread of a batch's mean rests on."""
+    cosines: tuple[float, ...] = ()
+    """A sample of the pairs' cosines, as of the second moments; where there is none, all pairs have the mean."""
 
     @property
     def mean_square(self) -> float:

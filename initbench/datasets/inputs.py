@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -81,33 +82,41 @@ class SampledInputs:
         require_memory(f"{seeds:,} batches of {size:,} inputs", 2 * 8 * seeds * size * self.images.shape[1])
 
     def moments(self, seeds: int, size: int) -> InputMoments:
-        """Measured on the very batches: each input's E[x²] (in at most `GROUPS` groups), and the mean cosine."""
+        """Measured on the very batches: each input's E[x²] (in at most `GROUPS` groups), and the pairs' cosines."""
         self.require_room(seeds, size)
         batches = torch.stack([self.batch(seed, size, self.images.shape[1]) for seed in range(seeds)]).double()
         squares = batches.square().mean(dim=2).flatten()
         if len(squares) > GROUPS:
             # each length stands in the list GROUPS times, so that it falls apart into groups of one size
             squares = squares.sort().values.repeat_interleave(GROUPS).view(GROUPS, -1).mean(dim=1)
-        return InputMoments(tuple(squares.tolist()), *_cosines(batches), gaussian=False, batch=size)
+        mean, variance, cosines = _cosines(batches)
+        return InputMoments(tuple(squares.tolist()), mean, variance, gaussian=False, batch=size, cosines=cosines)
 
 
-def _cosines(batches: Tensor) -> tuple[float, float]:
-    """Mean and variance of the cosines between a batch's pairs, over all `batches size features`; 0 without a pair."""
+def _cosines(batches: Tensor) -> tuple[float, float, tuple[float, ...]]:
+    """Mean and variance of the cosines between a batch's pairs, over all `batches size features`; 0 without a pair.
+
+    And the means of `COSINES` groups of them, least to largest.
+    """
     size = batches.shape[1]
-    pairs = size * (size - 1)
-    if not pairs:
-        return 0.0, 0.0
-    means = []
+    if size == 1:
+        return 0.0, 0.0, ()
+    upper = torch.ones(size, size, dtype=torch.bool).triu(1)
+    means, groups = [], []
     for batch in torch.nn.functional.normalize(batches, dim=2):
-        own = batch.square().sum(dim=1)  # 1, or 0 for an input that is 0
-        gram = batch @ batch.t()
-        means.append([(gram.sum() - own.sum()) / pairs, (gram.square().sum() - own.square().sum()) / pairs])
-    mean, square = torch.tensor(means, dtype=torch.float64).mean(dim=0).tolist()
-    return mean, max(square - mean**2, 0.0)
+        pairs = (batch @ batch.t())[upper].sort().values
+        means.append([float(pairs.mean()), float(pairs.square().mean())])
+        below = np.append(0.0, pairs.cumsum(0).numpy())  # groups of one size, though it be no whole number
+        ends = np.interp(np.linspace(0, len(pairs), COSINES + 1), np.arange(len(below)), below)
+        groups.append(np.diff(ends) * COSINES / len(pairs))
+    mean, square = np.mean(means, axis=0).tolist()
+    return mean, max(square - mean**2, 0.0), tuple(np.mean(groups, axis=0).tolist())
 
 
 GROUPS = 64
 """Neighbouring lengths are summed up by their mean: enough for the theory's mean over inputs of different length."""
+COSINES = 8
+"""Likewise of cosines, whose mean theory's map bends."""
 
 
 @SYNTHETIC.register("gaussian", summary="Independent features with a chosen E[x²] and cosine between inputs.",

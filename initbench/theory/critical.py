@@ -104,6 +104,11 @@ def why_none(activation: Activation, bias_variance: float) -> str:
     if moments.slope_second_moment(one) == 0:
         return f"{what}: phi' is 0 wherever there is one, and so is chi_1 at any weight variance"
     if bias_variance > 0 and activation.at_zero == 0:
+        q = np.exp(LOG_Q)
+        passed, returned = moments.second_moments(q)
+        if (passed + bias_variance * returned < q * returned).any():  # and grows where q is small, so it is between
+            return (f"{what}: it would be where E[z²] is near {bias_variance:g}, and there phi' is so rarely other than"
+                    " 0 that its average is not known")  # fmt: skip
         return f"{what}: where chi_1 = 1, each layer adds the bias's variance and E[z²] grows without end"
     grows = float(moments.second_moment(one)) > float(moments.slope_second_moment(one))
     way = "grows" if grows else "shrinks"

@@ -71,7 +71,7 @@ def columns(networks: Networks, inputs: InputMoments) -> tuple[Columns, Notes]:
     lengths. A note says where first order is not the whole.
     """
     infinite, level = (
-        infinite_width.moments(GaussianMoments, networks, InputMoments(squares, inputs.cosine))
+        infinite_width.moments(GaussianMoments, networks, InputMoments(squares, inputs.cosine, cosines=inputs.cosines))
         for squares in (inputs.second_moment, (float(np.mean(inputs.second_moment)),))
     )
     walk = walked(networks, inputs)

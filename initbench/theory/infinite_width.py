@@ -40,28 +40,33 @@ def moments(stand_in: Callable[[Activation], Stand], networks: Networks, inputs:
     """The predicted columns, `layers networks`; NaN where float64 cannot hold them."""
     distinct, which = networks.distinct("variance", "bias_variance")
     with np.errstate(all="ignore"):
-        stands = _Together(stand_in, distinct.activations)
+        stands = _Together(stand_in, distinct.activations, len(inputs.cosines) or 1)
         rows = _forward(stands, distinct, inputs)
         _backward(distinct, rows)
     return {name: np.stack([row[name].mean(axis=-1) for row in rows])[:, which] for name in PREDICTED}
 
 
 def _forward(stands: _Together, networks: Networks, inputs: InputMoments) -> list[dict[str, Real]]:
-    """The columns of each layer, `networks inputs`: one value for each of the input's second moments."""
-    second = np.array([inputs.second_moment])
-    product = inputs.cosine * second.mean(axis=-1)  # E[a a'] between two inputs
-    equal = inputs.cosine == 1 and second.shape[-1] == 1  # they stay so, though rounding grows in chaos
+    """The columns of each layer, `networks inputs`: one value for each of the input's second moments, or cosines."""
+    second, lengths = np.array([inputs.second_moment]), len(inputs.second_moment)
+    between = np.array([inputs.cosines or (inputs.cosine,)])
+    product = between * second.mean(axis=-1, keepdims=True)  # E[a a'] between two inputs
+    equal = bool((between == 1).all()) and lengths == 1  # they stay so, though rounding grows in chaos
     rows = []
     for promises in networks.layers:
         fan_in, variance, bias = promises.layer.fan_in, promises.variance, promises.bias_variance
         q = times(fan_in, variance[:, None], second) + bias[:, None]
-        level = q.mean(axis=-1)
-        cosine = level / level if equal else np.clip((fan_in * variance * product + bias) / level, -1.0, 1.0)
-        mean, spread, slope = stands.moments(q)
+        level = q.mean(axis=-1, keepdims=True)
+        shared = fan_in * variance[:, None] * product + bias[:, None]
+        cosine = level / level if equal else np.clip(shared / level, -1.0, 1.0)
+        mean, spread, slope = stands.moments(q if lengths == 1 else np.append(q, level, axis=-1))
+        alone = (spread + mean**2)[:, -1:]  # two inputs are held to one of their mean length
+        mean, spread, slope = (of[:, :lengths] for of in (mean, spread, slope))
         second = spread + mean**2
-        product = stands.kernel(level, np.where(level > 0, cosine, 0.0))
+        kept = second.mean(axis=-1, keepdims=True) / np.where(alone == 0, 1.0, alone)
+        product = kept * stands.kernel(level, np.where(level > 0, cosine, 0.0))
         # over the whole batch, the samples' different means add to the variance
-        rows.append({"z_second_moment": q, "z_cosine": cosine[:, None], "a_mean": mean, "a_second_moment": second,
+        rows.append({"z_second_moment": q, "z_cosine": cosine, "a_mean": mean, "a_second_moment": second,
                      "a_variance": (spread.mean(axis=-1) + mean.var(axis=-1))[:, None], SLOPE: slope})  # fmt: skip
     return rows
 
@@ -80,7 +85,7 @@ def _backward(networks: Networks, rows: list[dict[str, Real]]) -> None:
 class _Together:
     """What stands in for each network's activation: closed forms group by group, all integrals at once."""
 
-    def __init__(self, stand_in: Callable[[Activation], Stand], activations: Several) -> None:
+    def __init__(self, stand_in: Callable[[Activation], Stand], activations: Several, pairs: int) -> None:
         stands = [stand_in(kind) for kind in activations.kinds]
         open_ones = np.array([isinstance(stand, GaussianMoments) and stand.form is None for stand in stands])
         self.integrated = np.flatnonzero(open_ones[activations.which])
@@ -89,7 +94,7 @@ class _Together:
         self.closed = [(stand, np.flatnonzero(of[activations.which])) for stand, of in numbers.items()]
         self._own = own = activations.at(self.integrated)
         self._moments = Kept(lambda rows, q: integrated(own.at(rows), q))
-        self._kernels = Kept(lambda rows, q, c: [kernels(own.at(rows), q, c)], KNOWN)
+        self._kernels = Kept(lambda rows, q, c: [kernels(own.at(rows // pairs), q, c)], KNOWN)
 
     def moments(self, q: Real) -> Real:
         """E[phi], Var[phi] and E[phi'²], `3 networks inputs`."""
@@ -103,11 +108,13 @@ class _Together:
         return found
 
     def kernel(self, q: Real, c: Real) -> Real:
-        """E[phi(u) phi(v)], `networks`."""
-        found = np.empty_like(q)
+        """E[phi(u) phi(v)], `networks pairs`, at one q for all pairs of a network."""
+        found = np.empty_like(c)
         for stand, rows in self.closed:
             found[rows] = stand.kernel(q[rows], c[rows])
         if len(self.integrated):
             level, grown = self._own.levels(q[self.integrated])
-            found[self.integrated] = self._kernels(level, c[self.integrated])[0] * grown
+            own = c[self.integrated]
+            kept = self._kernels(np.broadcast_to(level, own.shape).ravel(), own.ravel())[0]
+            found[self.integrated] = kept.reshape(own.shape) * grown
         return found

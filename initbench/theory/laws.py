@@ -44,7 +44,7 @@ class Law:
 
 def _infinite_width(stand_in: Callable[[Activation], Stand]) -> Random:
     def columns(networks: Networks, inputs: InputMoments) -> tuple[Columns, None]:
-        seen = InputMoments(inputs.second_moment, inputs.cosine)  # all that infinite width sees
+        seen = InputMoments(inputs.second_moment, inputs.cosine, cosines=inputs.cosines)  # all that infinite width sees
         return infinite_width.moments(stand_in, networks, seen), None
 
     return columns

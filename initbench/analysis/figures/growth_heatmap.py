@@ -31,6 +31,8 @@ MARKS = {
 UNSEEN = ("saturated", "dead", "symmetric")
 """Words that a growth does not show: their mark stands below the number too."""
 TEXT: dict[str, Any] = {"size": 8.5, "linespacing": 0.9, "ha": "center", "va": "center"}
+LINE = 0.18
+"""Inches of a line of a label."""
 OUTLINE: dict[str, Any] = {"fill": False, "edgecolor": "0.1", "linewidth": 1.3, "clip_on": False}
 
 
@@ -66,7 +68,8 @@ def _text(growth: float, word: object) -> str:
 def draw(summary: pd.DataFrame) -> Figure:
     """Two heat maps with one colour scale, forward and backward: a row an initializer, a column an activation."""
     inits, activations = list(summary["init"].unique()), list(summary["activation"].unique())
-    width, height = max(0.9 * len(activations) + 3.0, 8.0), max(0.4 * len(inits) + 2.8, 4.0)
+    column, row = (max(least, LINE * _lines(names)) for least, names in ((0.45, activations), (0.4, inits)))
+    width, height = max(2 * column * len(activations) + 3.0, 8.0), max(row * len(inits) + 2.8, 4.0)
     figure = style.page(width, height, "Growth of the signal's second moment per layer", _caption(summary))
     grid = figure.subplots(1, 2)
     for axes, direction in zip(grid, TITLES, strict=True):
@@ -78,6 +81,11 @@ def draw(summary: pd.DataFrame) -> Figure:
     key: dict[str, Any] = {"label": "log10 of the factor per layer", "extend": "both", "pad": 0.01, "aspect": 30}
     figure.colorbar(grid[0].collections[0], ax=grid, **key)
     return figure
+
+
+def _lines(specs: list[str]) -> int:
+    """Of the longest label."""
+    return max(style.label(spec).count("\n") + 1 for spec in specs)
 
 
 def _panel(axes: Axes, growth: pd.DataFrame, text: pd.DataFrame, stable: pd.DataFrame) -> None:
