@@ -214,7 +214,7 @@ def _wanted(layers: pd.DataFrame) -> list[str]:
     """The variance that would keep the signal, where it is known."""
     known = layers[layers.kept_variance.notna()]
     if known.empty:
-        return []
+        return ["no variance is known to keep it"]
     before = known[known.activation != ""] if (known.activation != "").any() else known
     name = _commonest(before.activation)
     gain = _middle((before.kept_variance * before.terms)[before.activation == name])

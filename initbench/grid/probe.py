@@ -34,6 +34,7 @@ COLUMNS = (
 TEXTS = {"init", "module", "kind", "role", "activation", "normalized_by", "branch", "parameters", "note"}
 AS_FOUND, BY_MODULES = "as found", "reset_parameters"
 """What stands for the initializer where none is applied."""
+UNKNOWN = "{}, to which its output goes, is no function of each value alone: no variance is known to keep that"
 GRADIENT_KEPT = 0.1
 """By how much the log of the squared gradient's factor a layer may be off 0 where E[z²] is kept at 1."""
 
@@ -84,9 +85,10 @@ def _preparation(
 def _frame(measured: Measured, label: str, seed: int) -> pd.DataFrame:
     rows = []
     for number, row in enumerate(measured.rows, 1):
-        kept = _kept_variance(row.known, measured.activations)
+        kept, why_not = _kept_variance(row.known, row.unclear, measured.activations)
+        notes = [*row.notes, *([why_not] if why_not else [])]
         rows.append({"init": label, "seed": seed, "layer": number, **row.known, "kept_variance": kept,
-                     "parameters": ", ".join(row.parameters), "note": "; ".join(row.notes)})  # fmt: skip
+                     "parameters": ", ".join(row.parameters), "note": "; ".join(notes)})  # fmt: skip
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     numbers = frame.columns.difference([*TEXTS, "seed", "layer", "call"])
     return frame.astype(dict.fromkeys(numbers, float))
@@ -104,12 +106,19 @@ def _chosen(frame: pd.DataFrame, only: Collection[str]) -> pd.DataFrame:
     return frame[named].reset_index(drop=True)
 
 
-def _kept_variance(values: Mapping[str, Any], activations: Mapping[str, Activation]) -> float:
-    """Var(w) by the activation that follows, as initializers have it; only of layers that theory reaches."""
+def _kept_variance(
+    values: Mapping[str, Any], unclear: str, activations: Mapping[str, Activation]
+) -> tuple[float, str]:  # fmt: skip
+    """Var(w) by the activation that follows, as initializers have it; only of layers that theory reaches.
+
+    Where there is none for what follows, a note says why.
+    """
     if values["role"] != "weights" or not values.get("terms"):
-        return math.nan
-    activation = activations.get(values["activation"])
-    return (1.0 if activation is None else keeping_gain(activation)) / values["terms"]
+        return math.nan, ""
+    name = values["activation"]
+    if unclear or (name and name not in activations):
+        return math.nan, unclear or UNKNOWN.format(name)
+    return (keeping_gain(activations[name]) if name else 1.0) / values["terms"], ""
 
 
 @lru_cache

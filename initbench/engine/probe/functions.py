@@ -21,18 +21,14 @@ AVERAGES = {"mean", *(f"{kind}avg_pool{n}d" for kind in ("", "adaptive_") for n 
 CARRIERS = {
     "view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "contiguous", "clone", "squeeze",
     "unsqueeze", "movedim", "swapaxes", "to", "float", "double", "view_as", "dropout", "dropout1d", "dropout2d",
-    "dropout3d", "alpha_dropout", "feature_alpha_dropout", "expand", "identity",
+    "dropout3d", "alpha_dropout", "feature_alpha_dropout", "expand", "identity", "detach", "requires_grad_", "type",
+    "type_as", "half", "bfloat16", "cpu", "cuda",
 }  # fmt: skip
 """What leaves a tensor's values (those that it keeps) as they are."""
 MAXIMA = {f"{kind}max_pool{n}d" for kind in ("", "adaptive_") for n in (1, 2, 3)}
-POOLS = {"cat", "concat", "concatenate", *AVERAGES, *MAXIMA}
+CUTS = {"chunk", "split", "tensor_split", "unbind", "__getitem__", "select", "narrow", "index_select"}
+POOLS = {"cat", "concat", "concatenate", "stack", *AVERAGES, *MAXIMA, *CUTS}
 """What a normalization may stand behind."""
-ELEMENTWISE = {
-    "relu", "relu_", "relu6", "gelu", "silu", "mish", "tanh", "tanh_", "sigmoid", "sigmoid_", "hardswish",
-    "hardsigmoid", "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_", "elu", "elu_", "selu", "selu_", "celu",
-    "celu_", "softplus", "softsign", "erf", "sin", "cos", "threshold", "threshold_", "prelu", "rrelu", "logsigmoid",
-    "tanhshrink", "softshrink", "hardshrink", "clamp", "clamp_", "clamp_min", "clamp_min_",
-}  # fmt: skip
 
 
 def square(tensor: Tensor) -> float:

@@ -79,7 +79,7 @@ def _measured(module: nn.Module, batch: Any, seed: int, train: bool | None, prep
         with tracer.listening(mine):
             returned = call(twin, mine)
         output = first_floating(returned)
-        tracer.finish(output)
+        tracer.finish(returned)
         notes += _backward(output, seed, tracer.rows)
     if not tracer.rows:
         raise WorkError("no layer was seen: none of torch's functions was called with weights of its own")
