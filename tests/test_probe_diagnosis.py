@@ -22,7 +22,8 @@ def table(z, grad=None, **columns):
         "init": "as found", "seed": 0, "layer": np.arange(1, count + 1), "module": names, "call": 1,
         "role": "weights", "fan_in": 8.0, "fan_out": 8.0, "terms": 8.0, "elements": 64.0, "averaged": 1.0,
         "activation": "relu", "normalized_by": "", "branch": "", "parameters": [f"{name}.weight" for name in names],
-        "weight_second_moment": 1 / 24, "weight_variance": 1 / 24, "kept_variance": 2 / 8, "x_second_moment": 1.0,
+        "weight_second_moment": 1 / 24, "weight_variance": 1 / 24, "kept_variance": 2 / 8, "kept_but": "",
+        "x_second_moment": 1.0,
         "z_second_moment": z, "z_variance_units": 1.0, "a_second_moment": np.asarray(z) / 2, "cosine": 0.0,
         "saturated_fraction": 0.5, "dead_fraction": 0.0, "grad_z_second_moment": grad, "grad_a_second_moment": 2 * grad,
         "note": "",
@@ -140,6 +141,54 @@ def test_the_suggestion_draws_what_it_says():
     namespace = {}
     exec(code(table(np.ones(3))), namespace)
     assert namespace["VARIANCES"] == {f"layer{n}.weight": 2 / 8 for n in range(3)}
+
+
+def test_the_suggestion_says_what_it_leaves_and_why():
+    weight_norm, spectral_norm = nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm
+    module = nn.Sequential(weight_norm(nn.Linear(8, 8)), nn.ReLU(), spectral_norm(nn.Linear(8, 8)), nn.Linear(8, 8),
+                           nn.LSTM(8, 8))  # fmt: skip
+    module[3].requires_grad_(False)
+    told = ib.probe(module, torch.ones(4, 8)).suggestion
+    computed = "its weight is computed from other parameters, and {} / 8 would keep the signal; weight_norm takes over"
+    assert f"\n# left as it is: 0: {computed.format(2)}" in told
+    assert f"\n# left as it is: 2: {computed.format(1)}" in told
+    assert "\n# left as it is: 3.weight: frozen\n" in told
+    assert "\n# left as it is: 4.weight_ih_l0, 4.weight_hh_l0: gates: theory does not reach\n" in told
+    namespace = {}
+    exec(told, namespace)
+    assert namespace["VARIANCES"] == {}
+
+
+def test_weight_norm_takes_over_what_was_drawn_before_it():
+    layer = nn.Linear(8, 8)
+    before = nn.init.normal_(layer.weight).detach().clone()
+    assert torch.allclose(nn.utils.parametrizations.weight_norm(layer).weight, before)
+
+
+class Tied(nn.Module):
+    """A head that shares its weight with an embedding, and two layers that share one."""
+
+    def __init__(self):
+        super().__init__()
+        self.token, self.first, self.second = nn.Embedding(40, 32), nn.Linear(32, 32), nn.Linear(32, 32)
+        self.head = nn.Linear(32, 40, bias=False)
+        self.head.weight, self.second.weight = self.token.weight, self.first.weight
+
+    def forward(self, tokens):
+        return self.head(torch.relu(self.second(self.first(self.token(tokens)))))
+
+
+def test_the_suggestion_draws_a_shared_weight_once_and_never_an_embeddings():
+    module, namespace = Tied(), {}
+    before = module.token.weight.detach().clone()
+    probed = ib.probe(module, torch.arange(40))
+    exec(probed.suggestion, namespace)
+    assert namespace["VARIANCES"] == {"first.weight": 1 / 32}
+    assert probed.layers.note.tolist()[2:] == ["its weight is first.weight too, and stays with that",
+                                               "its weight is token.weight too, and stays with that"]  # fmt: skip
+    namespace["initialize"](module)
+    assert torch.equal(module.token.weight, before)
+    assert module.head.weight is module.token.weight
 
 
 def test_columns_of_the_diagnosis_are_declared():

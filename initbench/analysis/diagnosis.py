@@ -218,7 +218,9 @@ def _wanted(layers: pd.DataFrame) -> list[str]:
     before = known[known.activation != ""] if (known.activation != "").any() else known
     name = _commonest(before.activation)
     gain = _middle((before.kept_variance * before.terms)[before.activation == name])
-    return [f"Var(w) = {gain:.3g}/fan_in{f' before {name}' if name else ''} would keep it"]
+    but = before.kept_but[before.activation == name].iloc[0]
+    told = f"Var(w) = {gain:.3g}/fan_in{f' before {name}' if name else ''} would keep it"
+    return [f"{told}, but {but}" if but else told]
 
 
 def _commonest(texts: pd.Series) -> str:

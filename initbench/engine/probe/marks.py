@@ -25,6 +25,8 @@ class Row:
     batch: int = 0
     """The axis of the batch in its output."""
     parameters: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    """All names of its first weight: what is tied has several."""
     notes: list[str] = field(default_factory=list)
     squared_grads: list[float] = field(default_factory=list)
     """Of each of its weights, the sum of its squared gradient."""

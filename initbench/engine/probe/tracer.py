@@ -184,6 +184,7 @@ class Tracer(TorchFunctionMode):
             form,
             batch,
             tuple(parameters),
+            tuple(self._names.all_of(weights[0])) if weights else (),
             [form.note] if form.note else [],
         )
         self.rows.append(row)
