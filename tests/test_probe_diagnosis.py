@@ -209,3 +209,71 @@ def test_batch_normalization_multiplies_the_gradient_by_what_theory_says():
         backward = probed.diagnosis.iloc[1]
         assert backward.word == "exploding"
         assert "no weight variance changes it" in backward.cause
+
+
+class Recurrent(nn.Module):
+    """A cell by hand, or torch's, over time, and a head."""
+
+    def __init__(self, cell):
+        super().__init__()
+        self.enter, self.state = nn.Linear(16, 64), nn.Linear(64, 64, bias=False)
+        self.cell, self.head = cell, nn.Linear(64, 10)
+
+    def forward(self, x):
+        h = torch.zeros(len(x), 64)
+        for step in x.unbind(1):
+            h = self.cell(step, h) if self.cell else torch.relu(self.enter(step) + self.state(h))
+        return self.head(h)
+
+
+@pytest.mark.parametrize("cell", [None, nn.RNNCell(16, 64), nn.GRUCell(16, 64)])
+def test_a_recurrent_network_is_told_by_the_step_and_its_head_is_not_blamed(cell):
+    torch.manual_seed(0)
+    module, x = Recurrent(cell), torch.randn(8, 30, 16, generator=torch.Generator().manual_seed(0))
+    probed = ib.probe(module, x)
+    assert probed.notes == ()  # that the first state is 0 is no underflow
+    told = probed.diagnosis.set_index("direction").cause["backward"]
+    name = "cell" if cell else "state"
+    factor, rest = told.removeprefix("gradient² ×").split(" ", 1)
+    assert rest == (f"at each of 30 calls of '{name}': one weight acts again and again, and theory knows no variance"
+                    " that would keep it")  # fmt: skip
+    h, states = torch.zeros(8, 64), []
+    for step in x.unbind(1):
+        h = cell(step, h) if cell else torch.relu(module.enter(step) + module.state(h))
+        h.retain_grad()
+        states.append(h)
+    (module.head(h) * torch.randn(8, 10, generator=torch.Generator().manual_seed(1))).sum().backward()
+    grads = [state.grad.square().mean().item() for state in states]
+    assert float(factor) == pytest.approx((grads[3] / grads[-4]) ** (1 / (len(grads) - 7)), rel=0.15)
+
+
+def test_what_enters_at_each_step_is_no_residual_trunk():
+    module = Recurrent(None)
+    with torch.no_grad():
+        module.state.weight.mul_(6)
+    probed = ib.probe(module, torch.randn(8, 30, 16, generator=torch.Generator().manual_seed(0)))
+    assert probed.diagnosis.word[0] == "exploding"
+    assert "30 calls of 'state'" in probed.diagnosis.cause[0]
+    assert "/ 30" not in probed.suggestion
+
+
+def test_the_steps_within_one_call_are_told_as_not_seen():
+    module = nn.Sequential(nn.Linear(8, 8), nn.LSTM(8, 8))
+    assert ib.probe(module, torch.ones(4, 8)).notes == (
+        "all steps of 1 are one call: what its signal loses from step to step is not seen",)  # fmt: skip
+
+
+def test_where_theory_reaches_few_layers_they_are_not_blamed():
+    class Stack(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parts = nn.ModuleList(nn.GRU(32, 32, batch_first=True) for _ in range(16))
+            self.head = nn.Linear(32, 4)
+
+        def forward(self, x):
+            for part in self.parts:
+                x = part(x)[0]
+            return self.head(x)
+
+    cause = ib.probe(Stack(), torch.randn(4, 5, 32)).diagnosis.cause[1]
+    assert cause.endswith("a layer; most layers are GRU, which theory does not reach")

@@ -1,5 +1,7 @@
 """E[z²] from a layer's input, against the mean over many draws of its weights."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -113,3 +115,34 @@ def test_the_diagnosis_and_the_code_say_what_is_not_kept():
     told = "only near E[z²] = 1: what it is off by grows ×1.17 a layer"
     assert f"Var(w) = 2.81/fan_in before silu would keep it, but {told}" in probed.diagnosis.cause[0]
     assert f'"0.weight": 2.81076 / 64,  # {told}' in probed.suggestion
+
+
+SEEN = {
+    "padding": (nn.Conv2d(4, 8, 5, padding=2), (2, 4, 3, 3)),
+    "stride, dilation, groups": (nn.Conv2d(4, 8, 3, stride=2, padding=2, dilation=2, groups=2), (2, 4, 5, 5)),
+    "circular padding": (nn.Conv2d(4, 8, 3, padding=1, padding_mode="circular"), (2, 4, 3, 3)),
+    "transposed": (nn.ConvTranspose2d(4, 8, 4, stride=2, padding=1, groups=2), (2, 4, 3, 3)),
+    "without a batch": (nn.Conv1d(4, 8, 5, padding="same"), (4, 3)),
+}
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_the_variance_knows_how_many_products_meet_no_padding(name):
+    """Of an input of ones under weights of ones, an output without a bias is their number."""
+    layer, size = SEEN[name]
+    found = ib.probe(nn.Sequential(layer, nn.ReLU()), torch.randn(size)).layers.iloc[0]
+    layer = copy.deepcopy(layer)
+    nn.init.ones_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    assert found.kept_variance == pytest.approx(2 / layer(torch.ones(size)).mean().item())
+
+
+def test_a_stack_of_padded_convolutions_keeps_its_signal_on_small_images():
+    module = nn.Sequential(*(part for _ in range(20) for part in (nn.Conv2d(64, 64, 3, padding=1), nn.ReLU())))
+    images, namespace = torch.randn(8, 64, 4, 4, generator=torch.Generator().manual_seed(0)), {}
+    exec(ib.probe(module, images).suggestion, namespace)
+    torch.manual_seed(0)
+    namespace["initialize"](module)
+    with torch.no_grad():
+        level = [module[: 2 * depth + 1](images).square().mean().item() for depth in (0, 19)]
+    assert 0.2 < level[1] / level[0] < 5  # 2/fan_in would leave (25/36)^19, a thousandth

@@ -157,6 +157,13 @@ def _change(followed: Real) -> _Change:
 
 def _why(path: pd.DataFrame, change: _Change, forward: bool) -> str:
     """The cause with its numbers."""
+    if _recurs(path):
+        calls = path.call.max()
+        again = path[path.role.isin(["weights", "other"]) & (path.call == calls)]  # the state's come last
+        often = again.sort_values("layer").module.iloc[-1] if len(again) else _called(path.iloc[0])
+        factor = 10 ** (change.growth * len(path) / calls)
+        return (f"{_signal(forward)} ×{factor:.3g} at each of {calls:g} calls of '{often}': one weight acts again and"
+                " again, and theory knows no variance that would keep it")  # fmt: skip
     sums = path[path.role == "sum"]
     if change.decades > 0 and (number := sums_explode(path)):
         factor = _middle(sums.z_second_moment / sums.x_second_moment)
@@ -169,9 +176,20 @@ def _why(path: pd.DataFrame, change: _Change, forward: bool) -> str:
 def sums_explode(layers: pd.DataFrame) -> int:
     """How many residual sums there are, if they make the signal explode; else 0."""
     mean = over_seeds(layers)
+    if _recurs(mean):  # what enters at each step is no trunk
+        return 0
     change = _change(mean.z_second_moment.to_numpy(float))
     sums = mean[mean.role == "sum"]
     return len(sums) if change.decades > DECADES and _explained(sums, change) > MATTERS else 0
+
+
+def _recurs(layers: pd.DataFrame) -> bool:
+    """Whether most rows are further calls of what ran before, and nothing normalizes in between."""
+    return bool((layers.call > 1).mean() > MOST) and not (layers.role == "normalization").any()
+
+
+def _signal(forward: bool) -> str:
+    return "E[z²]" if forward else "gradient²"
 
 
 def _explained(sums: pd.DataFrame, change: _Change) -> float:
@@ -182,8 +200,11 @@ def _explained(sums: pd.DataFrame, change: _Change) -> float:
 
 def _of_layers(path: pd.DataFrame, change: _Change, forward: bool) -> str:
     layers = path[(path.role == "weights") & path.fan_in.notna()]
-    told = [f"{'E[z²]' if forward else 'gradient²'} ×{10**change.growth:.3g} a layer"]
-    if len(layers) and (layers.normalized_by != "").mean() > MOST:
+    others = path[(path.role == "other") & path.fan_in.notna()]
+    told = [f"{_signal(forward)} ×{10**change.growth:.3g} a layer"]
+    if len(others) > len(layers):
+        told.append(f"most layers are {_commonest(others.kind)}, which theory does not reach")
+    elif len(layers) and (layers.normalized_by != "").mean() > MOST:
         told.append(NORMALIZED)
     elif len(layers):
         factors, factor = _factors(layers, forward)

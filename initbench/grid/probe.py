@@ -135,7 +135,7 @@ def _kept_variance(
     name = values["activation"]
     if unclear or (name and name not in activations):
         return math.nan, unclear or UNKNOWN.format(name)
-    return (keeping_gain(activations[name]) if name else 1.0) / values["terms"], ""
+    return (keeping_gain(activations[name]) if name else 1.0) / (values.get("seen_terms") or values["terms"]), ""
 
 
 @lru_cache
