@@ -536,6 +536,53 @@ def test_a_module_that_does_not_take_the_input_says_so():
         ib.probe(nn.Flatten(), normal(2, 2))
 
 
+@pytest.mark.parametrize("batch", [torch.ones(2, 3, dtype=torch.int64), torch.ones(2, 3, dtype=torch.bool)])
+def test_whole_numbers_for_a_layer_of_real_ones_get_one_line(batch):
+    with pytest.raises(WorkError) as caught:
+        ib.probe(nn.Sequential(nn.Linear(3, 2)), batch)
+    assert str(caught.value) == f"0 takes real numbers and is given {batch.dtype}: try batch.float()"
+
+
+class Casting(nn.Module):
+    """Casts in its forward pass."""
+
+    def __init__(self, cast):
+        super().__init__()
+        self.first, self.last, self.cast = nn.Linear(8, 8), nn.Linear(8, 8), cast
+
+    def forward(self, x):
+        return self.last(torch.relu(self.first(self.cast(x))))
+
+
+@pytest.mark.parametrize("cast", [lambda x: x.half(), lambda x: x.to(torch.bfloat16), lambda x: x.to(dtype=torch.half)])
+def test_a_module_that_casts_to_half_precision_is_measured_in_float32(cast):
+    torch.manual_seed(0)
+    module, x = Casting(cast), normal(4, 8)
+    plain = Casting(lambda x: x)
+    plain.load_state_dict(module.state_dict())
+    for column in ("z_second_moment", "grad_z_second_moment"):
+        assert rows(module, x)[column].tolist() == rows(plain, x)[column].tolist()
+    assert rows(module.half(), x).z_second_moment.tolist() == pytest.approx(rows(plain, x).z_second_moment, rel=1e-2)
+
+
+def test_a_module_that_makes_its_own_float32_runs_in_float64():
+    """Its numbers are too small for float32."""
+
+    def added(x):
+        return x.float() + torch.zeros(x.shape) + torch.zeros(x.shape, dtype=torch.float32)
+
+    module = Casting(added)
+    with torch.no_grad():
+        module.first.weight.mul_(1e-25)
+        module.first.bias.zero_()
+    x, before = normal(4, 8), torch.get_default_dtype()
+    found = ib.probe(module, x)
+    truth = (x.double() @ module.first.weight.double().T).square().mean().item()
+    assert found.notes == ()
+    assert found.layers.z_second_moment[0] == pytest.approx(truth)
+    assert torch.get_default_dtype() is before
+
+
 def test_arguments_and_names_are_passed_on():
     class Two(nn.Module):
         def __init__(self):

@@ -67,6 +67,15 @@ def test_one_odd_layer_is_no_verdict():
         assert told(table(z), "forward").word == "stable"
 
 
+@pytest.mark.parametrize("count", [6, 7, 8, 11])
+def test_one_odd_layer_is_no_verdict_in_a_small_network_either(count):
+    for odd in (0, count - 1):
+        z = np.ones(count)
+        z[odd] = 1e-5
+        assert told(table(z), "forward").word == "stable"
+    assert told(table(FALLING[:count]), "forward").word == "vanishing"
+
+
 def test_a_signal_that_comes_back_at_the_very_end_has_a_start_all_the_same():
     row = told(table([1.0] * 12 + [1e5, 1e5, 1.0, 1.0]), "forward")
     assert (row.word, row.starts_at) == ("exploding", "layer12")

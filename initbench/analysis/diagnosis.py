@@ -1,7 +1,7 @@
 """From a probe's table to words: where the signal leaves its band, which way, why, and what would keep it.
 
-A network's levels are compared as medians of the first and last quarter of its layers, in the direction of travel, so
-that one odd layer (an embedding, a head, a side branch) is not taken for the whole.
+A network's levels are compared as medians of the first and last quarter of its layers (three at least), in the
+direction of travel, so that one odd layer (an embedding, a head, a side branch) is not taken for the whole.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ STAYS = 0.75
 """From where the signal leaves its band on, this share of layers is outside."""
 MOST = 0.5
 """The share of layers that go to a normalization, from which on weights' scales do not matter."""
+FEWEST = 3
+"""Layers whose median one odd one does not move; of fewer than twice as many the first and the last are compared."""
 MATTERS = 1 / 3
 """The share of a growth that residual sums, or layers of weights, have to explain to be its cause."""
 
@@ -143,7 +145,7 @@ def _change(followed: Real) -> _Change:
     known = np.flatnonzero((followed > 0) & np.isfinite(followed))
     if len(known) < 2:
         return _Change()
-    log, quarter = np.log10(followed[known]), max(len(known) // 4, 1)
+    log, quarter = np.log10(followed[known]), max(len(known) // 4, FEWEST if len(known) >= 2 * FEWEST else 1)
     level = float(np.median(log[:quarter]))
     decades = float(np.median(log[-quarter:])) - level
     steps = len(known) - quarter

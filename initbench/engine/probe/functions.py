@@ -55,6 +55,14 @@ class Call:
         return given if isinstance(given, Tensor) and given.is_floating_point() else None
 
     @property
+    def whole_numbers(self) -> torch.dtype | None:
+        """The kind of the layer's input, if it is of whole numbers."""
+        given = self.operands.get(self.form.names[self.form.input])
+        if not isinstance(given, Tensor) or given.is_floating_point() or given.is_complex():
+            return None
+        return given.dtype
+
+    @property
     def shape(self) -> dict[str, float]:
         """The columns `fan_in`, `fan_out` and `terms`, products that one output sums up: of the first weight.
 

@@ -13,7 +13,7 @@ from initbench.activations import Activation
 from initbench.core.errors import WorkError, require
 from initbench.core.plugins import told
 from initbench.core.randomness import key_to_seed
-from initbench.engine.probe.copies import call, duplicate, in_precision, own_batch, untouched
+from initbench.engine.probe.copies import by_default, call, duplicate, in_precision, own_batch, untouched
 from initbench.engine.probe.functions import OVER_TIME
 from initbench.engine.probe.marks import Row
 from initbench.engine.probe.nested import first_floating
@@ -76,8 +76,8 @@ def _measured(module: nn.Module, batch: Any, seed: int, train: bool | None, prep
     with untouched(module, key_to_seed(seed, "probe", "forward")):
         frozen = {name for name, each in module.named_parameters(remove_duplicate=False) if not each.requires_grad}
         in_precision(twin, double)
-        tracer, mine = Tracer(twin, frozen), own_batch(batch, double)
-        with tracer.listening(mine):
+        tracer, mine = Tracer(twin, frozen, double=double), own_batch(batch, double)
+        with by_default(double), tracer.listening(mine):
             returned = call(twin, mine)
         output = first_floating(returned)
         tracer.finish(returned)

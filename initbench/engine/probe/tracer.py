@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from initbench.activations import Activation
+from initbench.core.errors import WorkError
 from initbench.engine.probe import signals
 from initbench.engine.probe.activating import UNSEEN, Activating
+from initbench.engine.probe.copies import in_wide
 from initbench.engine.probe.functions import AVERAGES, LAYERS, SUMS, Call, Form, square
 from initbench.engine.probe.marks import Mark, Marks, Root, Row
 from initbench.engine.probe.names import Names
@@ -32,14 +34,16 @@ class Tracer(TorchFunctionMode):
     """The rows of one forward pass of `module`, in order.
 
     `frozen` are the names of the parameters that no gradient is asked of. Unless `measuring`, rows say only what the
-    layers are.
+    layers are. `double` is whether all runs in float64.
     """
 
-    def __init__(self, module: nn.Module, frozen: Set[str], measuring: bool = True) -> None:
+    def __init__(
+        self, module: nn.Module, frozen: Set[str], measuring: bool = True, double: bool = False
+    ) -> None:  # fmt: skip
         super().__init__()
         self.rows: list[Row] = []
         self._module, self._frozen, self._measuring = module, frozen, measuring
-        self._names = Names(module)
+        self._names, self._double = Names(module), double
         self._marks = Marks()
         self._activating = Activating(self._marks, measuring)
         self._inside: list[tuple[str, nn.Module, int]] = []
@@ -80,6 +84,7 @@ class Tracer(TorchFunctionMode):
         kwargs, name = kwargs or {}, getattr(function, "__name__", "")
         if not self._listening:
             return function(*args, **kwargs)
+        function, args, kwargs = in_wide(function, args, kwargs, self._double)
         if name in LAYERS and (call := LAYERS[name].read(args, kwargs, self._names.parameters)) and self._of_own(call):
             return self._layer(call, function, args, kwargs)
         given = self._marks.among([*args, *kwargs.values()])
@@ -120,6 +125,8 @@ class Tracer(TorchFunctionMode):
 
     def _layer(self, call: Call, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         row, x = self._new(call.form, call.weights, call.form.batch(call.operands)), call.x
+        if call.form.role == "weights" and (whole := call.whole_numbers):
+            raise WorkError(f"{row.known['module']} takes real numbers and is given {whole}: try batch.float()")
         row.known |= {"role": call.role} | call.shape
         if call.role != call.form.role:
             row.notes.append("running statistics, not the batch's, are taken out")
