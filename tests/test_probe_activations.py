@@ -143,7 +143,7 @@ def halves(z):
 
 GATED = "its output is multiplied or divided by another signal: no variance is known to keep that"
 UNSEEN = "what takes its output is no function of torch: no variance is known to keep that"
-NO_FUNCTION = "{}, to which its output goes, is no function of each value alone: no variance is known to keep that"
+NO_FUNCTION = "{}, to which its output goes, is none that theory follows: no variance is known to keep that"
 UNKNOWN = {
     "two halves": (halves, GATED),
     "squeeze and excite": (Excited(), GATED),
@@ -182,3 +182,67 @@ def test_what_is_made_of_two_forms_of_an_output_is_measured_as_one(phi):
     assert found.a_second_moment == pytest.approx(a.square().mean().item(), rel=1e-5)
     assert found.grad_a_second_moment == pytest.approx(torch.autograd.grad(loss, a)[0].square().mean().item(), rel=1e-4)
     assert found.saturated_fraction == pytest.approx(flat, abs=0.01)
+
+
+class Normalized(nn.Module):
+    """A norm of a row of 64 by hand, with a gain."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.gain, self.way = nn.Parameter(torch.linspace(0.5, 1.5, WIDTH)), way
+
+    def forward(self, z):
+        return torch.relu(self.way(z) * self.gain)
+
+
+BY_HAND = {
+    "root mean square": lambda z: z * torch.rsqrt(z.pow(2).mean(-1, keepdim=True) + 1e-6),
+    "standard deviation": lambda z: (z - z.mean(-1, keepdim=True)) / (z.std(-1, keepdim=True) + 1e-6),
+    "variance": lambda z: (z - z.mean(-1, keepdim=True)) / torch.sqrt(z.var(-1, keepdim=True) + 1e-6),
+    "length": lambda z: z / z.norm(dim=-1, keepdim=True),
+}
+
+
+@pytest.mark.parametrize("way", BY_HAND)
+def test_a_normalization_by_hand_is_one(way):
+    blocks = (part for _ in range(8) for part in (nn.Linear(WIDTH, WIDTH), Normalized(BY_HAND[way])))
+    probed = ib.probe(nn.Sequential(*blocks, nn.Linear(WIDTH, 4)), normal(32, WIDTH))
+    layers = probed.layers[probed.layers.kind == "Linear"]
+    assert layers.normalized_by.tolist() == ["by hand"] * 8 + [""]
+    assert layers.note.eq("").all()
+    assert layers.activation.str.startswith("relu").tolist() == [True] * 8 + [False]
+    assert "nothing normalizes" not in str(probed)
+
+
+def test_a_gate_is_not_told_as_what_layers_pass_on():
+    blocks = (part for _ in range(12) for part in (nn.Linear(WIDTH, WIDTH, bias=False), Excited()))
+    cause = ib.probe(nn.Sequential(*blocks), normal(32, WIDTH)).diagnosis.cause[0]
+    assert "sigmoid" not in cause
+
+
+ODD = {
+    "log": torch.log,
+    "reciprocal": lambda z: 1 / z,
+    "exponential of a square": lambda z: torch.exp(z**2),
+    "nothing": lambda z: z.clamp(0, 0),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_has_no_moments_has_no_variance(name):
+    found = first(ODD[name])
+    assert math.isnan(found.kept_variance)
+    assert found.note.endswith("is none that theory follows: no variance is known to keep that")
+
+
+def test_a_step_and_a_dropout_by_hand_are_followed():
+    assert first(lambda z: (z > 0).float()).kept_variance * WIDTH == pytest.approx(2)
+    dropped = first(lambda z: F.relu(z) * (torch.rand_like(z) > 0.2) / 0.8)
+    assert dropped.kept_variance * WIDTH == pytest.approx(2 * 0.8, rel=0.05)
+
+
+def test_a_sigmoid_at_the_output_alone_has_no_level_to_settle_at():
+    """Its layer is a head: 103/fan_in is for the sigmoids that another layer takes."""
+    parts = [nn.Linear(WIDTH, WIDTH), nn.Sigmoid()]
+    layers = ib.probe(nn.Sequential(*parts, nn.Linear(WIDTH, 8), nn.Sigmoid()), normal(32, WIDTH)).layers
+    assert (layers.kept_variance * layers.terms).tolist() == pytest.approx([103.0, 1], rel=1e-3)

@@ -213,7 +213,8 @@ def _of_layers(path: pd.DataFrame, change: _Change, forward: bool) -> str:
         told.append(factors)
         if np.log10(factor) / change.growth < MATTERS:  # a factor that is not known is no evidence
             return "; ".join([*told, "that is not it: what stands between these layers is"])
-        told += [] if (path.role == "normalization").any() else ["nothing normalizes"]
+        normalizes = (path.role == "normalization") | path.normalized_by.ne("")
+        told += [] if normalizes.any() else ["nothing normalizes"]
         told += _wanted(layers)
     return "; ".join(told)
 
@@ -226,10 +227,11 @@ def _factors(layers: pd.DataFrame, forward: bool) -> tuple[str, float]:
         passed = layers.a_second_moment / layers.z_second_moment
     else:
         passed = layers.grad_z_second_moment / layers.grad_a_second_moment
-    if not passed.notna().any():
+    known = passed.notna() & layers.kept_variance.notna()  # a gate's own activation is not what its layer passes on
+    if not known.any():
         return f"{power} = {gain:.3g}", math.nan
-    name = _commonest(layers.activation[passed.notna()])
-    keeps = _middle(passed[layers.activation == name])
+    name = _commonest(layers.activation[known])
+    keeps = _middle(passed[known & (layers.activation == name)])
     return f"{power} = {gain:.3g}, of which {name} passes on {keeps:.3g}: {gain * keeps:.3g}", gain * keeps
 
 

@@ -36,7 +36,7 @@ COLUMNS = (
 TEXTS = {"init", "module", "kind", "role", "activation", "normalized_by", "kept_but", "branch", "parameters", "note"}
 AS_FOUND, BY_MODULES = "as found", "reset_parameters"
 """What stands for the initializer where none is applied."""
-UNKNOWN = "{}, to which its output goes, is no function of each value alone: no variance is known to keep that"
+UNKNOWN = "{}, to which its output goes, is none that theory follows: no variance is known to keep that"
 TIED = "its weight is {} too, and stays with that"
 GRADIENT_KEPT = 0.1
 """By how much the log of the squared gradient's factor a layer may be off 0 where E[z²] is kept at 1."""
@@ -90,10 +90,8 @@ def _preparation(
 def _frame(measured: Measured, label: str, seed: int) -> pd.DataFrame:
     rows, tied = [], _tied(measured.rows)
     for number, row in enumerate(measured.rows, 1):
-        kept, why_not = _kept_variance(row.known, tied.get(id(row), row.unclear), measured.activations)
+        kept, why_not, but = _kept(row, tied.get(id(row), row.unclear), measured.activations)
         notes = [*row.notes, *([why_not] if why_not else [])]
-        follows = measured.activations.get(row.known["activation"])
-        but = reservation(follows) if follows and not math.isnan(kept) else ""
         rows.append({"init": label, "seed": seed, "layer": number, **row.known, "kept_variance": kept, "kept_but": but,
                      "parameters": ", ".join(row.parameters), "note": "; ".join(notes)})  # fmt: skip
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -123,19 +121,19 @@ def _chosen(frame: pd.DataFrame, only: Collection[str]) -> pd.DataFrame:
     return frame[named].reset_index(drop=True)
 
 
-def _kept_variance(
-    values: Mapping[str, Any], unclear: str, activations: Mapping[str, Activation]
-) -> tuple[float, str]:  # fmt: skip
-    """Var(w) by the activation that follows, as initializers have it; only of layers that theory reaches.
+def _kept(row: Row, unclear: str, activations: Mapping[str, Activation]) -> tuple[float, str, str]:
+    """Var(w) by the activation that follows, as initializers have it; why there is none; and what it does not keep.
 
-    Where there is none for what follows, a note says why.
+    Only of layers that theory reaches. An activation of the output alone has no level to settle at.
     """
-    if values["role"] != "weights" or not values.get("terms"):
-        return math.nan, ""
-    name = values["activation"]
+    name, terms = row.known["activation"], row.known.get("seen_terms") or row.known.get("terms")
+    if row.known["role"] != "weights" or not terms:
+        return math.nan, "", ""
     if unclear or (name and name not in activations):
-        return math.nan, unclear or UNKNOWN.format(name)
-    return (keeping_gain(activations[name]) if name else 1.0) / (values.get("seen_terms") or values["terms"]), ""
+        return math.nan, unclear or UNKNOWN.format(name), ""
+    if not name or (settles_at(activations[name]) and not row.leads):
+        return 1 / terms, "", ""
+    return keeping_gain(activations[name]) / terms, "", reservation(activations[name])
 
 
 @lru_cache
@@ -155,12 +153,17 @@ def keeping_gain(activation: Activation) -> float:
     return point.weight_variance if point.attracting else gain
 
 
+def settles_at(activation: Activation) -> float:
+    """The level of the critical point, where `keeping_gain` is of one that attracts; else 0."""
+    return 0.0 if keeping_gain(activation) == moment_gain_square(activation) else critical(activation).q
+
+
 @lru_cache
 def reservation(activation: Activation) -> str:
     """What `keeping_gain` does not keep, in words; empty where E[z²] and gradient² stay at any level."""
     gain = keeping_gain(activation)
     if gain != moment_gain_square(activation):
-        q = critical(activation).q
+        q = settles_at(activation)
         return f"E[z²] settles at {q:.3g}" if q else "E[z²] falls, ever more slowly"
     moments, near = GaussianMoments(activation), np.array([1 - 1e-4, 1.0, 1 + 1e-4])
     low, _, high = gain * moments.second_moment(near)

@@ -15,10 +15,12 @@ from initbench.activations import Activation
 from initbench.engine.probe import signals
 from initbench.engine.probe.elementwise import NAMED, OTHERS, PRODUCTS, Elementwise, Z, composed, plain, unknown
 from initbench.engine.probe.functions import CARRIERS, POOLS, square
-from initbench.engine.probe.marks import Mark, Marks, Root
+from initbench.engine.probe.marks import Mark, Marks, Root, Row
 from initbench.engine.probe.nested import first_floating, mapped, tensors
 from initbench.engine.probe.nonlinearity import activation_of
 
+BY_HAND = "by hand"
+"""In place of the name of a normalization."""
 GATED = "its output is multiplied or divided by another signal: no variance is known to keep that"
 UNSEEN = "what takes its output is no function of torch: no variance is known to keep that"
 
@@ -48,7 +50,9 @@ class Activating:
         counts = not made.is_linear and (name in NAMED or len(given) > 1) and self._is_more(root, made)
         flat = self._flat(root, made, given, marks) if counts else {}  # before it is overwritten
         result = function(*args, **kwargs)
-        if not isinstance(result, Tensor) or {result.shape} != shapes:  # torch.max may work along an axis
+        if name in PRODUCTS and len(given) > 1 and any(mark.made.is_statistic for mark in marks.values()):
+            root, made, counts = self._normalized(root.rows), Z, False
+        elif not isinstance(result, Tensor) or {result.shape} != shapes:  # torch.max may work along an axis
             made, counts = unknown(name, made), False
         self._marks.put(result, replace(self._marks.after(marks.values()), root=root, made=made))
         if counts:
@@ -58,9 +62,20 @@ class Activating:
     def multiply(self, function: Callable[..., Any], args: Sequence[Any]) -> None:
         """Tell the layers whose outputs this call multiplies with each other: a gate is no activation."""
         marks = [self._marks.of(each) for each in args if each in self._marks]
-        if plain(function) in PRODUCTS and len(marks) == 2 and min(mark.depth for mark in marks) > 0:
+        if self._is_product(function, marks) and not any(mark.made.is_statistic for mark in marks):
             for row in (row for mark in marks for row in mark.root.rows):
                 row.unclear = row.unclear or GATED
+
+    @staticmethod
+    def _is_product(function: Callable[..., Any], marks: Sequence[Mark]) -> bool:
+        return plain(function) in PRODUCTS and len(marks) == 2 and min(mark.depth for mark in marks) > 0
+
+    @staticmethod
+    def _normalized(rows: tuple[Row, ...]) -> Root:
+        """What divides by a statistic of itself normalizes these."""
+        for row in rows:
+            row.known["normalized_by"] = row.known["normalized_by"] or BY_HAND
+        return Root(behind=rows)
 
     def passed(self, function: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> tuple[Root, Elementwise]:
         """Of what any other call has made: the tensor to look back at, and what of its values this is."""
@@ -68,9 +83,13 @@ class Activating:
         if name in CARRIERS:
             mark = self._marks.of(args[0] if args else None)
             return mark.root, mark.made
+        if self._is_product(function, given) and any(mark.made.is_statistic for mark in given):
+            return self._normalized(tuple(row for mark in given for row in mark.root.rows)), Z
         if name in POOLS or (len(given) == 1 and self._is_affine(function, args, kwargs, result)):
             further = next((mark for mark in given if not self._is_told(mark)), None)
             if further is None:
+                for row in (row for mark in given if not mark.made.is_linear for row in mark.root.rows):
+                    row.leads = True  # its activation's values are pooled: what follows does not show
                 return Root(behind=tuple(row for mark in given for row in mark.rows)), Z
             return further.root, unknown(plain(function), further.made)
         if len(given) == 1:
@@ -78,15 +97,15 @@ class Activating:
         self.take([args, kwargs])
         return Root(), Z
 
-    def take(self, things: Any, scaled: bool = False) -> None:
-        """A layer, or what is like one, takes these tensors; one that is a layer takes them with their factors.
+    def take(self, things: Any, scaled: bool = False, out: bool = False) -> None:
+        """A layer, or what is like one, takes these tensors, or they go `out`; a layer takes them with their factors.
 
         Those of what is summed, or goes out, are not for weights to make up for.
         """
         for tensor in tensors(things):
             mark = self._marks.of(tensor)
             for row in mark.root.rows:
-                row.taken = True
+                row.taken, row.leads = True, row.leads or not out
             if not self._is_told(mark, scaled) and self._is_more(mark.root, mark.made):
                 self._find(mark.root, mark.made, tensor, {})
 

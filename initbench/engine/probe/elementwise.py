@@ -15,7 +15,8 @@ from initbench.engine.probe.nested import tensors
 NAMED = {
     "relu", "relu6", "gelu", "silu", "mish", "tanh", "sigmoid", "hardswish", "hardsigmoid", "hardtanh", "leaky_relu",
     "elu", "selu", "celu", "softplus", "softsign", "erf", "sin", "cos", "threshold", "prelu", "rrelu", "logsigmoid",
-    "tanhshrink", "softshrink", "hardshrink", "clamp", "clamp_min", "clip", "clamp_max", "arctan", "atan",
+    "log_sigmoid", "tanhshrink", "softshrink", "hardshrink", "clamp", "clamp_min", "clip", "clamp_max", "arctan",
+    "atan",
 }  # fmt: skip
 """Activations: one that meets a layer's output is its activation, unless more is made of it."""
 MULTIPLIES = {"mul", "multiply", "rmul", "imul"}
@@ -23,12 +24,13 @@ PRODUCTS = MULTIPLIES | {"div", "divide", "truediv", "true_divide", "idiv", "itr
 SCALINGS = PRODUCTS | {"neg", "negative"}
 SHIFTS = {"add", "radd", "iadd", "sub", "isub", "masked_fill"}
 OTHERS = SCALINGS | SHIFTS | {
-    "rsub", "pow", "rpow", "square", "abs", "absolute", "exp", "expm1", "log",
-    "log1p", "sqrt", "rsqrt", "reciprocal", "sign", "gt", "ge", "lt", "le", "eq", "ne", "greater", "less", "where",
-    "maximum", "minimum", "max", "min", "zeros_like", "ones_like", "full_like", "sinh", "cosh", "asinh",
-    "heaviside", "round", "floor",
+    "rsub", "pow", "rpow", "square", "abs", "absolute", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "reciprocal",
+    "sign", "gt", "ge", "lt", "le", "eq", "ne", "greater", "less", "where", "maximum", "minimum", "max", "min", "sinh",
+    "cosh", "asinh", "heaviside", "round", "floor",
 }  # fmt: skip
 """What an activation may be written with."""
+STATISTICS = {"mean", "sum", "var", "std", "var_mean", "std_mean", "norm", "linalg_norm", "linalg_vector_norm"}
+"""What a normalization by hand divides by."""
 LONGEST = 400
 """Of a spec: one that is longer is no formula, but a loop."""
 
@@ -50,6 +52,11 @@ class Elementwise:
     def is_linear(self) -> bool:
         """Whether it is the tensor but for a factor."""
         return self.core == Z.core
+
+    @property
+    def is_statistic(self) -> bool:
+        """Whether it is made of a mean or norm of the tensor."""
+        return self.phi is None and self.spec in STATISTICS
 
 
 Z = Elementwise("z", lambda z: z, "z")

@@ -25,6 +25,9 @@ CARRIERS = {
     "type_as", "half", "bfloat16", "cpu", "cuda",
 }  # fmt: skip
 """What leaves a tensor's values (those that it keeps) as they are."""
+FRESH = {f"{kind}_like" for kind in ("zeros", "ones", "full", "empty", "rand", "randn", "randint")}
+FRESH |= {f"new_{kind}" for kind in ("zeros", "ones", "full", "empty", "tensor")}
+"""What takes no more than a tensor's shape and kind."""
 MAXIMA = {f"{kind}max_pool{n}d" for kind in ("", "adaptive_") for n in (1, 2, 3)}
 CUTS = {"chunk", "split", "tensor_split", "unbind", "__getitem__", "select", "narrow", "index_select"}
 POOLS = {"cat", "concat", "concatenate", "stack", *AVERAGES, *MAXIMA, *CUTS}

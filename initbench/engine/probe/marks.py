@@ -31,7 +31,9 @@ class Row:
     squared_grads: list[float] = field(default_factory=list)
     """Of each of its weights, the sum of its squared gradient."""
     taken: bool = False
-    """Whether a call that was seen took its output."""
+    """Whether a call that was seen took its output, or it went out."""
+    leads: bool = False
+    """Whether it leads to another layer."""
     activated: Root | None = None
     """Through which tensor its activation was found."""
     unclear: str = ""

@@ -7,6 +7,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from initbench.activations import ACTIVATIONS, Activation
@@ -16,6 +17,8 @@ from initbench.engine.probe.elementwise import Elementwise
 
 GRID = np.linspace(-12.0, 12.0, 193)
 """Past the kinks of all that is catalogued; 0 and they are on it."""
+LARGEST = 1e9
+"""Of a value there: what grows faster has no moments that are numbers."""
 SAME = 1e-8
 """torch's softplus turns linear, the catalogue's does not: they differ by less on the grid."""
 GELU_BY_TANH = partial(F.gelu, approximate="tanh")
@@ -25,15 +28,15 @@ NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 @lru_cache
 def activation_of(made: Elementwise) -> Activation | None:
-    """The activation that it is; None where it is not known, or random.
+    """The activation that it is; None where it is not known, random, 0 everywhere, or somewhere no number.
 
     One that no entry of the catalogue is has the calls for its spec.
     """
-    if made.phi is None:
+    if (function := made.phi) is None:
         return None
     with torch.no_grad():
-        values, again = (made.phi(torch.from_numpy(GRID.copy())).double().numpy() for _ in range(2))
-    if not np.array_equal(values, again, equal_nan=True):
+        values, again = (function(torch.from_numpy(GRID.copy())).double().numpy() for _ in range(2))
+    if not np.array_equal(values, again) or not values.any() or np.abs(values).max() > LARGEST:
         return None
     for spec in _candidates([float(number) for number in NUMBER.findall(made.spec)]):
         try:
@@ -44,7 +47,11 @@ def activation_of(made: Elementwise) -> Activation | None:
             return known
     if np.allclose(GELU_BY_TANH(torch.from_numpy(GRID)), values, rtol=SAME, atol=SAME):
         return Activation(GELU_BY_TANH, spec="gelu(approximate=tanh)")
-    return Activation(made.phi, kinks=kinks(made.phi), spec=made.spec)
+
+    def phi(z: Tensor) -> Tensor:
+        return function(z).to(z.dtype)  # a step's values may be truths
+
+    return Activation(phi, kinks=kinks(phi), spec=made.spec)
 
 
 def _candidates(numbers: list[float]) -> list[str]:

@@ -20,7 +20,7 @@ from initbench.core.errors import WorkError
 from initbench.engine.probe import signals
 from initbench.engine.probe.activating import UNSEEN, Activating
 from initbench.engine.probe.copies import in_wide
-from initbench.engine.probe.functions import AVERAGES, LAYERS, SUMS, Call, Form, square
+from initbench.engine.probe.functions import AVERAGES, FRESH, LAYERS, SUMS, Call, Form, square
 from initbench.engine.probe.marks import Mark, Marks, Root, Row
 from initbench.engine.probe.names import Names
 from initbench.engine.probe.nested import first_floating, mapped, tensors
@@ -71,7 +71,7 @@ class Tracer(TorchFunctionMode):
 
     def finish(self, returned: Any) -> None:
         """Tell every row how many places are averaged over behind it, on the way to the output that counts."""
-        self._activating.take(returned)
+        self._activating.take(returned, out=True)
         output = first_floating(returned)
         for row, places in zip(self.rows, self._marks.averaged(output, len(self.rows)), strict=True):
             row.known["averaged"] = places
@@ -88,7 +88,7 @@ class Tracer(TorchFunctionMode):
         if name in LAYERS and (call := LAYERS[name].read(args, kwargs, self._names.parameters)) and self._of_own(call):
             return self._layer(call, function, args, kwargs)
         given = self._marks.among([*args, *kwargs.values()])
-        if not given:
+        if not given or name in FRESH:
             return function(*args, **kwargs)
         if applied := self._activating.apply(function, args, kwargs):
             return applied[0]
