@@ -86,7 +86,8 @@ def test_second_moments_and_gradients_are_those_of_autograd(inplace):
     (F.gelu, "gelu"), (lambda z: F.gelu(z, approximate="tanh"), "gelu(approximate=tanh)"), (nn.SiLU(True), "silu"),
     (lambda z: F.leaky_relu(z, 0.2), "leaky_relu(slope=0.2)"), (nn.Softplus(), "softplus"), (torch.sin, "sin"),
     (nn.Hardswish(), "hardswish"), (nn.CELU(0.5), "celu(alpha=0.5)"), (nn.Softsign(), "softsign"),
-    (lambda z: F.dropout(z, 0.0).view(4, 2, 8).tanh(), "tanh"), (nn.PReLU(), "prelu"), (lambda z: z, ""),
+    (lambda z: F.dropout(z, 0.0).view(4, 2, 8).tanh(), "tanh"), (lambda z: z, ""),
+    (nn.PReLU(), "leaky_relu(slope=0.25)"),
 ])  # fmt: skip
 def test_the_activation_that_follows_is_found(called, spec):
     class Network(nn.Module):
@@ -462,8 +463,8 @@ class Chain(nn.Module):
 
 
 def test_a_loss_between_the_layers_is_not_blamed_on_their_weights():
-    """He keeps what ReLU halves; the factor 0.3 behind it, 0.09 of the square, is no weight's."""
-    quiet = Chain(64, 10, lambda _, z: 0.3 * F.relu(z))
+    """He keeps what ReLU halves; what an average over three neighbours takes away is no weight's."""
+    quiet = Chain(64, 12, lambda _, z: F.avg_pool1d(F.relu(z)[:, None], 3, 1, 1)[:, 0])
     for cause in ib.probe(quiet, normal(32, 64), init="he_normal", seeds=2).diagnosis.cause:
         assert "that is not it: what stands between these layers is" in cause
         assert "would keep it" not in cause
@@ -533,6 +534,53 @@ def test_a_module_that_does_not_take_the_input_says_so():
     assert "\n" not in str(caught.value)
     with pytest.raises(WorkError, match=r"^no layer was seen"):
         ib.probe(nn.Flatten(), normal(2, 2))
+
+
+@pytest.mark.parametrize("batch", [torch.ones(2, 3, dtype=torch.int64), torch.ones(2, 3, dtype=torch.bool)])
+def test_whole_numbers_for_a_layer_of_real_ones_get_one_line(batch):
+    with pytest.raises(WorkError) as caught:
+        ib.probe(nn.Sequential(nn.Linear(3, 2)), batch)
+    assert str(caught.value) == f"0 takes real numbers and is given {batch.dtype}: try batch.float()"
+
+
+class Casting(nn.Module):
+    """Casts in its forward pass."""
+
+    def __init__(self, cast):
+        super().__init__()
+        self.first, self.last, self.cast = nn.Linear(8, 8), nn.Linear(8, 8), cast
+
+    def forward(self, x):
+        return self.last(torch.relu(self.first(self.cast(x))))
+
+
+@pytest.mark.parametrize("cast", [lambda x: x.half(), lambda x: x.to(torch.bfloat16), lambda x: x.to(dtype=torch.half)])
+def test_a_module_that_casts_to_half_precision_is_measured_in_float32(cast):
+    torch.manual_seed(0)
+    module, x = Casting(cast), normal(4, 8)
+    plain = Casting(lambda x: x)
+    plain.load_state_dict(module.state_dict())
+    for column in ("z_second_moment", "grad_z_second_moment"):
+        assert rows(module, x)[column].tolist() == rows(plain, x)[column].tolist()
+    assert rows(module.half(), x).z_second_moment.tolist() == pytest.approx(rows(plain, x).z_second_moment, rel=1e-2)
+
+
+def test_a_module_that_makes_its_own_float32_runs_in_float64():
+    """Its numbers are too small for float32."""
+
+    def added(x):
+        return x.float() + torch.zeros(x.shape) + torch.zeros(x.shape, dtype=torch.float32)
+
+    module = Casting(added)
+    with torch.no_grad():
+        module.first.weight.mul_(1e-25)
+        module.first.bias.zero_()
+    x, before = normal(4, 8), torch.get_default_dtype()
+    found = ib.probe(module, x)
+    truth = (x.double() @ module.first.weight.double().T).square().mean().item()
+    assert found.notes == ()
+    assert found.layers.z_second_moment[0] == pytest.approx(truth)
+    assert torch.get_default_dtype() is before
 
 
 def test_arguments_and_names_are_passed_on():

@@ -22,7 +22,8 @@ def table(z, grad=None, **columns):
         "init": "as found", "seed": 0, "layer": np.arange(1, count + 1), "module": names, "call": 1,
         "role": "weights", "fan_in": 8.0, "fan_out": 8.0, "terms": 8.0, "elements": 64.0, "averaged": 1.0,
         "activation": "relu", "normalized_by": "", "branch": "", "parameters": [f"{name}.weight" for name in names],
-        "weight_second_moment": 1 / 24, "weight_variance": 1 / 24, "kept_variance": 2 / 8, "x_second_moment": 1.0,
+        "weight_second_moment": 1 / 24, "weight_variance": 1 / 24, "kept_variance": 2 / 8, "kept_but": "",
+        "x_second_moment": 1.0,
         "z_second_moment": z, "z_variance_units": 1.0, "a_second_moment": np.asarray(z) / 2, "cosine": 0.0,
         "saturated_fraction": 0.5, "dead_fraction": 0.0, "grad_z_second_moment": grad, "grad_a_second_moment": 2 * grad,
         "note": "",
@@ -64,6 +65,15 @@ def test_one_odd_layer_is_no_verdict():
         z = np.ones(12)
         z[odd] = 1e-5
         assert told(table(z), "forward").word == "stable"
+
+
+@pytest.mark.parametrize("count", [6, 7, 8, 11])
+def test_one_odd_layer_is_no_verdict_in_a_small_network_either(count):
+    for odd in (0, count - 1):
+        z = np.ones(count)
+        z[odd] = 1e-5
+        assert told(table(z), "forward").word == "stable"
+    assert told(table(FALLING[:count]), "forward").word == "vanishing"
 
 
 def test_a_signal_that_comes_back_at_the_very_end_has_a_start_all_the_same():
@@ -143,6 +153,54 @@ def test_the_suggestion_draws_what_it_says():
     assert namespace["VARIANCES"] == {f"layer{n}.weight": 2 / 8 for n in range(3)}
 
 
+def test_the_suggestion_says_what_it_leaves_and_why():
+    weight_norm, spectral_norm = nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm
+    module = nn.Sequential(weight_norm(nn.Linear(8, 8)), nn.ReLU(), spectral_norm(nn.Linear(8, 8)), nn.Linear(8, 8),
+                           nn.LSTM(8, 8))  # fmt: skip
+    module[3].requires_grad_(False)
+    told = ib.probe(module, torch.ones(4, 8)).suggestion
+    computed = "its weight is computed from other parameters, and {} / 8 would keep the signal; weight_norm takes over"
+    assert f"\n# left as it is: 0: {computed.format(2)}" in told
+    assert f"\n# left as it is: 2: {computed.format(1)}" in told
+    assert "\n# left as it is: 3.weight: frozen\n" in told
+    assert "\n# left as it is: 4.weight_ih_l0, 4.weight_hh_l0: gates: theory does not reach\n" in told
+    namespace = {}
+    exec(told, namespace)
+    assert namespace["VARIANCES"] == {}
+
+
+def test_weight_norm_takes_over_what_was_drawn_before_it():
+    layer = nn.Linear(8, 8)
+    before = nn.init.normal_(layer.weight).detach().clone()
+    assert torch.allclose(nn.utils.parametrizations.weight_norm(layer).weight, before)
+
+
+class Tied(nn.Module):
+    """A head that shares its weight with an embedding, and two layers that share one."""
+
+    def __init__(self):
+        super().__init__()
+        self.token, self.first, self.second = nn.Embedding(40, 32), nn.Linear(32, 32), nn.Linear(32, 32)
+        self.head = nn.Linear(32, 40, bias=False)
+        self.head.weight, self.second.weight = self.token.weight, self.first.weight
+
+    def forward(self, tokens):
+        return self.head(torch.relu(self.second(self.first(self.token(tokens)))))
+
+
+def test_the_suggestion_draws_a_shared_weight_once_and_never_an_embeddings():
+    module, namespace = Tied(), {}
+    before = module.token.weight.detach().clone()
+    probed = ib.probe(module, torch.arange(40))
+    exec(probed.suggestion, namespace)
+    assert namespace["VARIANCES"] == {"first.weight": 1 / 32}
+    assert probed.layers.note.tolist()[2:] == ["its weight is first.weight too, and stays with that",
+                                               "its weight is token.weight too, and stays with that"]  # fmt: skip
+    namespace["initialize"](module)
+    assert torch.equal(module.token.weight, before)
+    assert module.head.weight is module.token.weight
+
+
 def test_columns_of_the_diagnosis_are_declared():
     for column in diagnose(table(np.ones(4))):
         assert "diagnosis" in COLUMNS.make(column).tables, column
@@ -161,3 +219,71 @@ def test_batch_normalization_multiplies_the_gradient_by_what_theory_says():
         backward = probed.diagnosis.iloc[1]
         assert backward.word == "exploding"
         assert "no weight variance changes it" in backward.cause
+
+
+class Recurrent(nn.Module):
+    """A cell by hand, or torch's, over time, and a head."""
+
+    def __init__(self, cell):
+        super().__init__()
+        self.enter, self.state = nn.Linear(16, 64), nn.Linear(64, 64, bias=False)
+        self.cell, self.head = cell, nn.Linear(64, 10)
+
+    def forward(self, x):
+        h = torch.zeros(len(x), 64)
+        for step in x.unbind(1):
+            h = self.cell(step, h) if self.cell else torch.relu(self.enter(step) + self.state(h))
+        return self.head(h)
+
+
+@pytest.mark.parametrize("cell", [None, nn.RNNCell(16, 64), nn.GRUCell(16, 64)])
+def test_a_recurrent_network_is_told_by_the_step_and_its_head_is_not_blamed(cell):
+    torch.manual_seed(0)
+    module, x = Recurrent(cell), torch.randn(8, 30, 16, generator=torch.Generator().manual_seed(0))
+    probed = ib.probe(module, x)
+    assert probed.notes == ()  # that the first state is 0 is no underflow
+    told = probed.diagnosis.set_index("direction").cause["backward"]
+    name = "cell" if cell else "state"
+    factor, rest = told.removeprefix("gradient² ×").split(" ", 1)
+    assert rest == (f"at each of 30 calls of '{name}': one weight acts again and again, and theory knows no variance"
+                    " that would keep it")  # fmt: skip
+    h, states = torch.zeros(8, 64), []
+    for step in x.unbind(1):
+        h = cell(step, h) if cell else torch.relu(module.enter(step) + module.state(h))
+        h.retain_grad()
+        states.append(h)
+    (module.head(h) * torch.randn(8, 10, generator=torch.Generator().manual_seed(1))).sum().backward()
+    grads = [state.grad.square().mean().item() for state in states]
+    assert float(factor) == pytest.approx((grads[3] / grads[-4]) ** (1 / (len(grads) - 7)), rel=0.15)
+
+
+def test_what_enters_at_each_step_is_no_residual_trunk():
+    module = Recurrent(None)
+    with torch.no_grad():
+        module.state.weight.mul_(6)
+    probed = ib.probe(module, torch.randn(8, 30, 16, generator=torch.Generator().manual_seed(0)))
+    assert probed.diagnosis.word[0] == "exploding"
+    assert "30 calls of 'state'" in probed.diagnosis.cause[0]
+    assert "/ 30" not in probed.suggestion
+
+
+def test_the_steps_within_one_call_are_told_as_not_seen():
+    module = nn.Sequential(nn.Linear(8, 8), nn.LSTM(8, 8))
+    assert ib.probe(module, torch.ones(4, 8)).notes == (
+        "all steps of 1 are one call: what its signal loses from step to step is not seen",)  # fmt: skip
+
+
+def test_where_theory_reaches_few_layers_they_are_not_blamed():
+    class Stack(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parts = nn.ModuleList(nn.GRU(32, 32, batch_first=True) for _ in range(16))
+            self.head = nn.Linear(32, 4)
+
+        def forward(self, x):
+            for part in self.parts:
+                x = part(x)[0]
+            return self.head(x)
+
+    cause = ib.probe(Stack(), torch.randn(4, 5, 32)).diagnosis.cause[1]
+    assert cause.endswith("a layer; most layers are GRU, which theory does not reach")

@@ -1,7 +1,7 @@
 """From a probe's table to words: where the signal leaves its band, which way, why, and what would keep it.
 
-A network's levels are compared as medians of the first and last quarter of its layers, in the direction of travel, so
-that one odd layer (an embedding, a head, a side branch) is not taken for the whole.
+A network's levels are compared as medians of the first and last quarter of its layers (three at least), in the
+direction of travel, so that one odd layer (an embedding, a head, a side branch) is not taken for the whole.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ STAYS = 0.75
 """From where the signal leaves its band on, this share of layers is outside."""
 MOST = 0.5
 """The share of layers that go to a normalization, from which on weights' scales do not matter."""
+FEWEST = 3
+"""Layers whose median one odd one does not move; of fewer than twice as many the first and the last are compared."""
 MATTERS = 1 / 3
 """The share of a growth that residual sums, or layers of weights, have to explain to be its cause."""
 
@@ -143,7 +145,7 @@ def _change(followed: Real) -> _Change:
     known = np.flatnonzero((followed > 0) & np.isfinite(followed))
     if len(known) < 2:
         return _Change()
-    log, quarter = np.log10(followed[known]), max(len(known) // 4, 1)
+    log, quarter = np.log10(followed[known]), max(len(known) // 4, FEWEST if len(known) >= 2 * FEWEST else 1)
     level = float(np.median(log[:quarter]))
     decades = float(np.median(log[-quarter:])) - level
     steps = len(known) - quarter
@@ -157,6 +159,13 @@ def _change(followed: Real) -> _Change:
 
 def _why(path: pd.DataFrame, change: _Change, forward: bool) -> str:
     """The cause with its numbers."""
+    if _recurs(path):
+        calls = path.call.max()
+        again = path[path.role.isin(["weights", "other"]) & (path.call == calls)]  # the state's come last
+        often = again.sort_values("layer").module.iloc[-1] if len(again) else _called(path.iloc[0])
+        factor = 10 ** (change.growth * len(path) / calls)
+        return (f"{_signal(forward)} ×{factor:.3g} at each of {calls:g} calls of '{often}': one weight acts again and"
+                " again, and theory knows no variance that would keep it")  # fmt: skip
     sums = path[path.role == "sum"]
     if change.decades > 0 and (number := sums_explode(path)):
         factor = _middle(sums.z_second_moment / sums.x_second_moment)
@@ -169,9 +178,20 @@ def _why(path: pd.DataFrame, change: _Change, forward: bool) -> str:
 def sums_explode(layers: pd.DataFrame) -> int:
     """How many residual sums there are, if they make the signal explode; else 0."""
     mean = over_seeds(layers)
+    if _recurs(mean):  # what enters at each step is no trunk
+        return 0
     change = _change(mean.z_second_moment.to_numpy(float))
     sums = mean[mean.role == "sum"]
     return len(sums) if change.decades > DECADES and _explained(sums, change) > MATTERS else 0
+
+
+def _recurs(layers: pd.DataFrame) -> bool:
+    """Whether most rows are further calls of what ran before, and nothing normalizes in between."""
+    return bool((layers.call > 1).mean() > MOST) and not (layers.role == "normalization").any()
+
+
+def _signal(forward: bool) -> str:
+    return "E[z²]" if forward else "gradient²"
 
 
 def _explained(sums: pd.DataFrame, change: _Change) -> float:
@@ -182,15 +202,19 @@ def _explained(sums: pd.DataFrame, change: _Change) -> float:
 
 def _of_layers(path: pd.DataFrame, change: _Change, forward: bool) -> str:
     layers = path[(path.role == "weights") & path.fan_in.notna()]
-    told = [f"{'E[z²]' if forward else 'gradient²'} ×{10**change.growth:.3g} a layer"]
-    if len(layers) and (layers.normalized_by != "").mean() > MOST:
+    others = path[(path.role == "other") & path.fan_in.notna()]
+    told = [f"{_signal(forward)} ×{10**change.growth:.3g} a layer"]
+    if len(others) > len(layers):
+        told.append(f"most layers are {_commonest(others.kind)}, which theory does not reach")
+    elif len(layers) and (layers.normalized_by != "").mean() > MOST:
         told.append(NORMALIZED)
     elif len(layers):
         factors, factor = _factors(layers, forward)
         told.append(factors)
         if np.log10(factor) / change.growth < MATTERS:  # a factor that is not known is no evidence
             return "; ".join([*told, "that is not it: what stands between these layers is"])
-        told += [] if (path.role == "normalization").any() else ["nothing normalizes"]
+        normalizes = (path.role == "normalization") | path.normalized_by.ne("")
+        told += [] if normalizes.any() else ["nothing normalizes"]
         told += _wanted(layers)
     return "; ".join(told)
 
@@ -203,10 +227,11 @@ def _factors(layers: pd.DataFrame, forward: bool) -> tuple[str, float]:
         passed = layers.a_second_moment / layers.z_second_moment
     else:
         passed = layers.grad_z_second_moment / layers.grad_a_second_moment
-    if not passed.notna().any():
+    known = passed.notna() & layers.kept_variance.notna()  # a gate's own activation is not what its layer passes on
+    if not known.any():
         return f"{power} = {gain:.3g}", math.nan
-    name = _commonest(layers.activation[passed.notna()])
-    keeps = _middle(passed[layers.activation == name])
+    name = _commonest(layers.activation[known])
+    keeps = _middle(passed[known & (layers.activation == name)])
     return f"{power} = {gain:.3g}, of which {name} passes on {keeps:.3g}: {gain * keeps:.3g}", gain * keeps
 
 
@@ -214,11 +239,13 @@ def _wanted(layers: pd.DataFrame) -> list[str]:
     """The variance that would keep the signal, where it is known."""
     known = layers[layers.kept_variance.notna()]
     if known.empty:
-        return []
+        return ["no variance is known to keep it"]
     before = known[known.activation != ""] if (known.activation != "").any() else known
     name = _commonest(before.activation)
     gain = _middle((before.kept_variance * before.terms)[before.activation == name])
-    return [f"Var(w) = {gain:.3g}/fan_in{f' before {name}' if name else ''} would keep it"]
+    but = before.kept_but[before.activation == name].iloc[0]
+    told = f"Var(w) = {gain:.3g}/fan_in{f' before {name}' if name else ''} would keep it"
+    return [f"{told}, but {but}" if but else told]
 
 
 def _commonest(texts: pd.Series) -> str:

@@ -192,7 +192,8 @@ for _name, _what in (
     ("normalized_by", "the normalization that the output goes to"),
     ("weight_second_moment", "mean of w² over the weights; in layer_curves after the update"),
     ("kept_variance", "Var(w) that keeps the signal, by the activation that follows: 1 / (terms E[phi(z)²]), z ~"
-     " N(0, 1), if that nearly keeps the gradient too; else the critical point's"),
+     " N(0, 1), if that nearly keeps the gradient too; else the critical point's; terms without padded zeros"),
+    ("kept_but", "what of the signal that variance does not keep; empty where it keeps both ways at any level"),
     ("x_second_moment", "mean square of the layer's input; of a sum, of the trunk"),
     ("predicted_z_second_moment", "terms·E[w²] E[x²] + E[b²] (padding counted exactly); of a normalization E[gain²] +"
      " E[bias²]; of a sum, of both; missing where theory does not reach"),

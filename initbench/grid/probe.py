@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache, partial
 from typing import Any
@@ -16,6 +16,7 @@ from initbench.activations import Activation
 from initbench.core.catalogue import did_you_mean
 from initbench.core.errors import UsageError, require
 from initbench.engine.probe.initialization import as_found, by_initializer, by_modules
+from initbench.engine.probe.marks import Row
 from initbench.engine.probe.measure import Measured, Prepare, measure, trace
 from initbench.engine.probe.nested import tensors
 from initbench.grid.variance_study import require_kinds
@@ -25,17 +26,22 @@ from initbench.theory.moments import GaussianMoments
 
 COLUMNS = (
     "init", "seed", "layer", "module", "call", "kind", "role", "fan_in", "fan_out", "terms", "elements", "activation",
-    "normalized_by", "weight_variance", "weight_second_moment", "kept_variance", "x_second_moment", "z_second_moment",
+    "normalized_by", "weight_variance", "weight_second_moment", "kept_variance", "kept_but", "x_second_moment",
+    "z_second_moment",
     "predicted_z_second_moment", "z_mean", "z_variance", "z_variance_batch", "z_variance_units", "a_second_moment",
     "a_mean", "a_variance", "a_variance_batch", "cosine", "saturated_fraction", "dead_fraction", "branch",
     "branch_to_trunk", "averaged", "grad_z_second_moment", "grad_a_second_moment", "grad_w_second_moment",
     "update_ratio", "parameters", "note",
 )  # fmt: skip
-TEXTS = {"init", "module", "kind", "role", "activation", "normalized_by", "branch", "parameters", "note"}
+TEXTS = {"init", "module", "kind", "role", "activation", "normalized_by", "kept_but", "branch", "parameters", "note"}
 AS_FOUND, BY_MODULES = "as found", "reset_parameters"
 """What stands for the initializer where none is applied."""
+UNKNOWN = "{}, to which its output goes, is none that theory follows: no variance is known to keep that"
+TIED = "its weight is {} too, and stays with that"
 GRADIENT_KEPT = 0.1
 """By how much the log of the squared gradient's factor a layer may be off 0 where E[z²] is kept at 1."""
+REPELS = 1.01
+"""The slope of the variance map from which on E[z²] leaves its fixed point."""
 
 
 def probe_layers(
@@ -82,14 +88,25 @@ def _preparation(
 
 
 def _frame(measured: Measured, label: str, seed: int) -> pd.DataFrame:
-    rows = []
+    rows, tied = [], _tied(measured.rows)
     for number, row in enumerate(measured.rows, 1):
-        kept = _kept_variance(row.known, measured.activations)
-        rows.append({"init": label, "seed": seed, "layer": number, **row.known, "kept_variance": kept,
-                     "parameters": ", ".join(row.parameters), "note": "; ".join(row.notes)})  # fmt: skip
+        kept, why_not, but = _kept(row, tied.get(id(row), row.unclear), measured.activations)
+        notes = [*row.notes, *([why_not] if why_not else [])]
+        rows.append({"init": label, "seed": seed, "layer": number, **row.known, "kept_variance": kept, "kept_but": but,
+                     "parameters": ", ".join(row.parameters), "note": "; ".join(notes)})  # fmt: skip
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     numbers = frame.columns.difference([*TEXTS, "seed", "layer", "call"])
     return frame.astype(dict.fromkeys(numbers, float))
+
+
+def _tied(rows: Sequence[Row]) -> dict[int, str]:
+    """By id, rows of a weight that has another name where it is looked up, or first used: it is drawn as that is."""
+    first: dict[str, Row] = {}
+    for row in sorted(rows, key=lambda row: row.form.role != "lookup"):
+        for name in row.aliases:
+            first.setdefault(name, row)
+    owned = ((row, first[row.aliases[0]].parameters[0]) for row in rows if row.aliases and row.parameters)
+    return {id(row): TIED.format(owner) for row, owner in owned if owner != row.parameters[0]}
 
 
 def _chosen(frame: pd.DataFrame, only: Collection[str]) -> pd.DataFrame:
@@ -104,12 +121,19 @@ def _chosen(frame: pd.DataFrame, only: Collection[str]) -> pd.DataFrame:
     return frame[named].reset_index(drop=True)
 
 
-def _kept_variance(values: Mapping[str, Any], activations: Mapping[str, Activation]) -> float:
-    """Var(w) by the activation that follows, as initializers have it; only of layers that theory reaches."""
-    if values["role"] != "weights" or not values.get("terms"):
-        return math.nan
-    activation = activations.get(values["activation"])
-    return (1.0 if activation is None else keeping_gain(activation)) / values["terms"]
+def _kept(row: Row, unclear: str, activations: Mapping[str, Activation]) -> tuple[float, str, str]:
+    """Var(w) by the activation that follows, as initializers have it; why there is none; and what it does not keep.
+
+    Only of layers that theory reaches. An activation of the output alone has no level to settle at.
+    """
+    name, terms = row.known["activation"], row.known.get("seen_terms") or row.known.get("terms")
+    if row.known["role"] != "weights" or not terms:
+        return math.nan, "", ""
+    if unclear or (name and name not in activations):
+        return math.nan, unclear or UNKNOWN.format(name), ""
+    if not name or (settles_at(activations[name]) and not row.leads):
+        return 1 / terms, "", ""
+    return keeping_gain(activations[name]) / terms, "", reservation(activations[name])
 
 
 @lru_cache
@@ -127,3 +151,26 @@ def keeping_gain(activation: Activation) -> float:
     except UsageError:
         return gain
     return point.weight_variance if point.attracting else gain
+
+
+def settles_at(activation: Activation) -> float:
+    """The level of the critical point, where `keeping_gain` is of one that attracts; else 0."""
+    return 0.0 if keeping_gain(activation) == moment_gain_square(activation) else critical(activation).q
+
+
+@lru_cache
+def reservation(activation: Activation) -> str:
+    """What `keeping_gain` does not keep, in words; empty where E[z²] and gradient² stay at any level."""
+    gain = keeping_gain(activation)
+    if gain != moment_gain_square(activation):
+        q = settles_at(activation)
+        return f"E[z²] settles at {q:.3g}" if q else "E[z²] falls, ever more slowly"
+    moments, near = GaussianMoments(activation), np.array([1 - 1e-4, 1.0, 1 + 1e-4])
+    low, _, high = gain * moments.second_moment(near)
+    rise, passed = float(high - low) / 2e-4, gain * float(moments.slope_second_moment(near[1]))
+    told = []
+    if not np.exp(-GRADIENT_KEPT) < passed < np.exp(GRADIENT_KEPT):
+        told.append(f"forward alone: gradient² goes ×{passed:.3g} a layer")
+    if rise > REPELS:
+        told.append(f"only near E[z²] = 1: what it is off by grows ×{rise:.3g} a layer")
+    return ", and ".join(told)

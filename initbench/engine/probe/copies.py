@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -65,6 +65,32 @@ def in_precision(module: nn.Module, double: bool) -> nn.Module:
     return module
 
 
+def in_wide(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], double: bool
+) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """The same call of torch in the precision that is measured in, where a module asks for another in its `forward`."""
+    wide = torch.float64 if double else torch.float32
+    narrow = (*HALVES, torch.float32) if double else HALVES
+
+    def widened(given: Any) -> Any:
+        return wide if isinstance(given, torch.dtype) and given in narrow else given
+
+    if getattr(function, "__name__", "") in ("half", "bfloat16", *(["float"] if double else [])):
+        function = Tensor.double if double else Tensor.float
+    return function, tuple(map(widened, args)), {name: widened(each) for name, each in kwargs.items()}
+
+
+@contextmanager
+def by_default(double: bool) -> Iterator[None]:
+    """In the block, a tensor that a module makes (the first state of a cell) is in float64, if `double`."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64 if double else before)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def own_batch(batch: Any, double: bool) -> Any:
     """A copy of `batch` that asks for gradients and may be written into."""
 
@@ -90,5 +116,7 @@ def call(module: nn.Module, batch: Any) -> Any:
             if isinstance(batch, Mapping):
                 return module(**batch)
             return module(*batch) if isinstance(batch, list | tuple) else module(batch)
+    except WorkError:
+        raise
     except Exception as error:
         raise WorkError(f"the module does not take this input: {told(error)}") from error

@@ -21,18 +21,17 @@ AVERAGES = {"mean", *(f"{kind}avg_pool{n}d" for kind in ("", "adaptive_") for n 
 CARRIERS = {
     "view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "contiguous", "clone", "squeeze",
     "unsqueeze", "movedim", "swapaxes", "to", "float", "double", "view_as", "dropout", "dropout1d", "dropout2d",
-    "dropout3d", "alpha_dropout", "feature_alpha_dropout", "expand", "identity",
+    "dropout3d", "alpha_dropout", "feature_alpha_dropout", "expand", "identity", "detach", "requires_grad_", "type",
+    "type_as", "half", "bfloat16", "cpu", "cuda",
 }  # fmt: skip
 """What leaves a tensor's values (those that it keeps) as they are."""
+FRESH = {f"{kind}_like" for kind in ("zeros", "ones", "full", "empty", "rand", "randn", "randint")}
+FRESH |= {f"new_{kind}" for kind in ("zeros", "ones", "full", "empty", "tensor")}
+"""What takes no more than a tensor's shape and kind."""
 MAXIMA = {f"{kind}max_pool{n}d" for kind in ("", "adaptive_") for n in (1, 2, 3)}
-POOLS = {"cat", "concat", "concatenate", *AVERAGES, *MAXIMA}
+CUTS = {"chunk", "split", "tensor_split", "unbind", "__getitem__", "select", "narrow", "index_select"}
+POOLS = {"cat", "concat", "concatenate", "stack", *AVERAGES, *MAXIMA, *CUTS}
 """What a normalization may stand behind."""
-ELEMENTWISE = {
-    "relu", "relu_", "relu6", "gelu", "silu", "mish", "tanh", "tanh_", "sigmoid", "sigmoid_", "hardswish",
-    "hardsigmoid", "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_", "elu", "elu_", "selu", "selu_", "celu",
-    "celu_", "softplus", "softsign", "erf", "sin", "cos", "threshold", "threshold_", "prelu", "rrelu", "logsigmoid",
-    "tanhshrink", "softshrink", "hardshrink", "clamp", "clamp_", "clamp_min", "clamp_min_",
-}  # fmt: skip
 
 
 def square(tensor: Tensor) -> float:
@@ -59,14 +58,25 @@ class Call:
         return given if isinstance(given, Tensor) and given.is_floating_point() else None
 
     @property
+    def whole_numbers(self) -> torch.dtype | None:
+        """The kind of the layer's input, if it is of whole numbers."""
+        given = self.operands.get(self.form.names[self.form.input])
+        if not isinstance(given, Tensor) or given.is_floating_point() or given.is_complex():
+            return None
+        return given.dtype
+
+    @property
     def shape(self) -> dict[str, float]:
-        """The columns `fan_in`, `fan_out` and `terms`, products that one output sums up: of the first weight."""
+        """The columns `fan_in`, `fan_out` and `terms`, products that one output sums up: of the first weight.
+
+        And of a convolution `seen_terms`, those that are not with padded zeros.
+        """
         if not self.weights:
             return {}
         weight, fans = self.weights[0], fans_of(self.form, self.weights[0])
         found = {"terms": self.form.terms(self, weight)} if self.form.role in ("weights", "lookup") else {}
         if self.form.has_kernel:
-            found["groups"] = self.operands.get("groups", 1)
+            found |= {"groups": self.operands.get("groups", 1), "seen_terms": _seen_terms(self)}
         return found if fans is None else found | {"fan_in": fans[0], "fan_out": fans[1]}
 
     @property
@@ -152,16 +162,28 @@ def _dense(call: Call) -> float:
 
 def _convolution(call: Call) -> float:
     """The sum of E[w²] x² over the kernel's places that each output sees, whatever the padding; plus E[b²]."""
-    (weight,), given = call.weights, dict(call.operands)
-    x = given.pop("input").detach()
-    spatial = weight.dim() - 2
-    axis = x.dim() - spatial - 1  # there may be no batch
+    (weight,), x = call.weights, call.operands["input"].detach()
+    axis = x.dim() - weight.dim() + 1  # there may be no batch
     loudness = torch.linalg.vector_norm(x, dim=axis, keepdim=True).double().square()
     squares = weight.detach().double().square().mean(dim=(0, 1), keepdim=True)
-    function = getattr(F, f"conv{'_transpose' * (call.form.terms is _terms_transposed)}{spatial}d")
-    alone = {key: value for key, value in given.items() if key not in ("weight", "bias", "groups")}
-    seen = float(function(loudness, squares, **alone).mean()) / given.get("groups", 1)
-    return seen + _squares(call.biases, 0.0)
+    return _at_places(call, loudness, squares) / call.operands.get("groups", 1) + _squares(call.biases, 0.0)
+
+
+def _at_places(call: Call, x: Tensor, kernel: Tensor) -> float:
+    """The mean over places of the convolution of one channel with a kernel of this call's padding and steps."""
+    transposed, others = call.form.terms is _terms_transposed, ("input", "weight", "bias", "groups")
+    function = getattr(F, f"conv{'_transpose' * transposed}{kernel.dim() - 2}d")
+    steps = {key: value for key, value in call.operands.items() if key not in others}
+    return float(function(x, kernel, **steps).mean())
+
+
+def _seen_terms(call: Call) -> float:
+    """The mean over places of an output: of small images with much padding far fewer than `terms`."""
+    (weight,), x = call.weights, call.operands["input"]
+    image, kernel = ((1, 1, *tensor.shape[2 - weight.dim() :]) for tensor in (x, weight))
+    seen = _at_places(call, x.new_ones(image, dtype=torch.float64), x.new_ones(kernel, dtype=torch.float64))
+    channels = len(weight) / call.operands.get("groups", 1) if call.form.terms is _terms_transposed else weight.shape[1]
+    return seen * channels
 
 
 def _terms_transposed(call: Call, weight: Tensor) -> float:
@@ -186,6 +208,8 @@ _CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _TRANSPOSED = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
 _RUNNING = ("input", "running_mean", "running_var", "weight", "bias", "training")
 _QUERY = ("query", "key", "value")
+OVER_TIME = ("LSTM", "GRU", "RNN")
+"""Kinds whose steps are one call."""
 _RNN = ("input", "hx", "weights", "has_biases", "layers", "dropout", "training", "bidirectional", "batch_first")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from initbench.engine.probe.elementwise import Elementwise, Z
 from initbench.engine.probe.functions import Form
 from initbench.engine.probe.nested import tensors
 
@@ -24,9 +25,36 @@ class Row:
     batch: int = 0
     """The axis of the batch in its output."""
     parameters: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    """All names of its first weight: what is tied has several."""
     notes: list[str] = field(default_factory=list)
     squared_grads: list[float] = field(default_factory=list)
     """Of each of its weights, the sum of its squared gradient."""
+    taken: bool = False
+    """Whether a call that was seen took its output, or it went out."""
+    leads: bool = False
+    """Whether it leads to another layer."""
+    activated: Root | None = None
+    """Through which tensor its activation was found."""
+    unclear: str = ""
+    """Why no variance of its weights is known to keep the signal."""
+
+
+@dataclass(eq=False)
+class Root:
+    """A tensor, for what is made of its values one by one."""
+
+    row: Row | None = None
+    """Whose output it is, but for its shape and dropout."""
+    behind: tuple[Row, ...] = ()
+    """Whose outputs were joined, cut, pooled or normalized to it."""
+    activation: str = ""
+    """The spec of what was found to be its activation."""
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All of them."""
+        return (*([self.row] if self.row else []), *self.behind)
 
 
 @dataclass(frozen=True)
@@ -39,15 +67,14 @@ class Mark:
     """The number of the call that made it."""
     layer: str = ""
     """The last layer with weights on its way."""
-    row: Row | None = None
-    """Whose output it still is, but for its shape and dropout."""
-    behind: tuple[Row, ...] = ()
-    """Whose outputs were joined, pooled or normalized to it."""
+    root: Root = field(default_factory=Root)
+    made: Elementwise = Z
+    """What of the root's values it is."""
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """All of them."""
-        return (*([self.row] if self.row else []), *self.behind)
+        """Whose outputs it still is, but for a factor."""
+        return self.root.rows if self.made.is_linear else ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +121,7 @@ class Marks:
         self._averages = [average for average in self._averages if average.born <= oldest]
         self._born += 1
         deepest = max(given, key=lambda mark: mark.depth)
-        return replace(deepest, born=self._born, row=None, behind=())
+        return replace(deepest, born=self._born, root=Root(), made=Z)
 
     def average(self, places: float, rows: int) -> None:
         """The call just made averages over `places`; `rows` came before."""

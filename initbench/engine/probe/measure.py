@@ -13,7 +13,8 @@ from initbench.activations import Activation
 from initbench.core.errors import WorkError, require
 from initbench.core.plugins import told
 from initbench.core.randomness import key_to_seed
-from initbench.engine.probe.copies import call, duplicate, in_precision, own_batch, untouched
+from initbench.engine.probe.copies import by_default, call, duplicate, in_precision, own_batch, untouched
+from initbench.engine.probe.functions import OVER_TIME
 from initbench.engine.probe.marks import Row
 from initbench.engine.probe.nested import first_floating
 from initbench.engine.probe.tracer import NO_GRADIENT, Tracer
@@ -75,16 +76,17 @@ def _measured(module: nn.Module, batch: Any, seed: int, train: bool | None, prep
     with untouched(module, key_to_seed(seed, "probe", "forward")):
         frozen = {name for name, each in module.named_parameters(remove_duplicate=False) if not each.requires_grad}
         in_precision(twin, double)
-        tracer, mine = Tracer(twin, frozen), own_batch(batch, double)
-        with tracer.listening(mine):
+        tracer, mine = Tracer(twin, frozen, double=double), own_batch(batch, double)
+        with by_default(double), tracer.listening(mine):
             returned = call(twin, mine)
         output = first_floating(returned)
-        tracer.finish(output)
+        tracer.finish(returned)
         notes += _backward(output, seed, tracer.rows)
     if not tracer.rows:
         raise WorkError("no layer was seen: none of torch's functions was called with weights of its own")
     for row in tracer.rows:
         _complete(row)
+    notes += _over_time(tracer.rows)
     _lose(tracer.rows)
     return Measured(tracer.rows, tracer.activations, notes)
 
@@ -104,6 +106,11 @@ def _backward(output: Tensor | None, seed: int, rows: Sequence[Row]) -> list[str
             row.squared_grads.clear()
         return [f"the way back failed, only the way forward is measured: {told(error)}"]
     return []
+
+
+def _over_time(rows: Sequence[Row]) -> list[str]:
+    names = dict.fromkeys(row.known["module"] for row in rows if row.form.kind in OVER_TIME)
+    return [f"all steps of {name} are one call: what its signal loses from step to step is not seen" for name in names]
 
 
 def _complete(row: Row) -> None:
@@ -133,8 +140,12 @@ def _lose(rows: Sequence[Row]) -> None:
 
 
 def _held(rows: Sequence[Row]) -> bool:
-    """Whether float32 held all of them: a 0 is true up to the last layer whose weights are all 0."""
+    """Whether float32 held all of them.
+
+    A 0 is true up to the last layer whose weights are all 0, and of what meets zeros alone, as a first state's weights.
+    """
     empty = [number for number, row in enumerate(rows) if row.known.get("weight_second_moment") == 0]
     upto = max(empty, default=-1)
+    silent = [number <= upto or row.known.get("x_second_moment") == 0 for number, row in enumerate(rows)]
     values = [(number, row.known[name]) for number, row in enumerate(rows) for name in SIGNALS if name in row.known]
-    return all(HELD[0] < value < HELD[1] or (value == 0 and number <= upto) for number, value in values)
+    return all(HELD[0] < value < HELD[1] or (value == 0 and silent[number]) for number, value in values)

@@ -2,50 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import re
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from initbench.activations import ACTIVATIONS, Activation
 from initbench.activations.kinks import kinks
 from initbench.core.errors import UsageError
-from initbench.engine.probe.nested import tensors
+from initbench.engine.probe.elementwise import Elementwise
 
 GRID = np.linspace(-12.0, 12.0, 193)
 """Past the kinks of all that is catalogued; 0 and they are on it."""
+LARGEST = 1e9
+"""Of a value there: what grows faster has no moments that are numbers."""
 SAME = 1e-8
 """torch's softplus turns linear, the catalogue's does not: they differ by less on the grid."""
+GELU_BY_TANH = partial(F.gelu, approximate="tanh")
+"""Many write it by hand; no catalogue has it."""
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
-def activation_of(function: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation | None:
-    """The activation that ``function(z, *args, **kwargs)`` is; None where its parameters are learned, or random.
+@lru_cache
+def activation_of(made: Elementwise) -> Activation | None:
+    """The activation that it is; None where it is not known, random, 0 everywhere, or somewhere no number.
 
-    One that no entry of the catalogue is has the call for its spec.
+    One that no entry of the catalogue is has the calls for its spec.
     """
-    settings = {key: value for key, value in kwargs.items() if key != "inplace"}
-    if any(True for _ in tensors([*args, *settings.values()])):
+    if (function := made.phi) is None:
         return None
-
-    def phi(z: Tensor) -> Tensor:
-        return function(z.clone(), *args, **settings)  # some functions write into what they are given
-
-    values, again = (phi(torch.from_numpy(GRID)).numpy() for _ in range(2))
-    if not np.array_equal(values, again):
+    with torch.no_grad():
+        values, again = (function(torch.from_numpy(GRID.copy())).double().numpy() for _ in range(2))
+    if not np.array_equal(values, again) or not values.any() or np.abs(values).max() > LARGEST:
         return None
-    numbers = [value for value in (*args, *settings.values()) if isinstance(value, float)]
-    for spec in _candidates(numbers):
+    for spec in _candidates([float(number) for number in NUMBER.findall(made.spec)]):
         try:
             known = ACTIVATIONS.make(spec)
         except UsageError:  # a number that is none of this entry's
             continue
         if np.allclose(known.value(GRID), values, rtol=SAME, atol=SAME):
             return known
-    given = ", ".join([*map(str, args), *(f"{key}={value}" for key, value in settings.items())])
-    name = function.__name__.rstrip("_")
-    return Activation(phi, kinks=kinks(phi), spec=f"{name}({given})" if given else name)
+    if np.allclose(GELU_BY_TANH(torch.from_numpy(GRID)), values, rtol=SAME, atol=SAME):
+        return Activation(GELU_BY_TANH, spec="gelu(approximate=tanh)")
+
+    def phi(z: Tensor) -> Tensor:
+        return function(z).to(z.dtype)  # a step's values may be truths
+
+    return Activation(phi, kinks=kinks(phi), spec=made.spec)
 
 
 def _candidates(numbers: list[float]) -> list[str]:

@@ -12,6 +12,7 @@ from initbench.engine.probe.functions import square
 from initbench.engine.propagate import RESOLVED
 
 Numbers = dict[str, float]
+FLAT = ("saturated_fraction", "dead_fraction")
 FEWEST = 8
 """Values of a unit, below which that all of them are on a flat part means nothing: of a rectifier's, 1 in 256 are."""
 

@@ -13,16 +13,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
 from initbench.activations import Activation
+from initbench.core.errors import WorkError
 from initbench.engine.probe import signals
-from initbench.engine.probe.functions import AVERAGES, CARRIERS, ELEMENTWISE, LAYERS, POOLS, SUMS, Call, Form, square
-from initbench.engine.probe.marks import Mark, Marks, Row
+from initbench.engine.probe.activating import UNSEEN, Activating
+from initbench.engine.probe.copies import in_wide
+from initbench.engine.probe.functions import AVERAGES, FRESH, LAYERS, SUMS, Call, Form, square
+from initbench.engine.probe.marks import Mark, Marks, Root, Row
 from initbench.engine.probe.names import Names
 from initbench.engine.probe.nested import first_floating, mapped, tensors
-from initbench.engine.probe.nonlinearity import activation_of
 
 SUM = Form("residual sum", ("trunk", "branch"), "sum")
 UNKNOWN = Form("", (), "other", note="a layer that theory does not know")
@@ -33,20 +34,26 @@ class Tracer(TorchFunctionMode):
     """The rows of one forward pass of `module`, in order.
 
     `frozen` are the names of the parameters that no gradient is asked of. Unless `measuring`, rows say only what the
-    layers are.
+    layers are. `double` is whether all runs in float64.
     """
 
-    def __init__(self, module: nn.Module, frozen: Set[str], measuring: bool = True) -> None:
+    def __init__(
+        self, module: nn.Module, frozen: Set[str], measuring: bool = True, double: bool = False
+    ) -> None:  # fmt: skip
         super().__init__()
         self.rows: list[Row] = []
-        self.activations: dict[str, Activation] = {}
         self._module, self._frozen, self._measuring = module, frozen, measuring
-        self._names = Names(module)
+        self._names, self._double = Names(module), double
         self._marks = Marks()
+        self._activating = Activating(self._marks, measuring)
         self._inside: list[tuple[str, nn.Module, int]] = []
-        self._known: dict[str, Activation | None] = {}
         self._calls: dict[tuple[str, str], int] = {}
         self._listening = False
+
+    @property
+    def activations(self) -> dict[str, Activation]:
+        """Those that were found, by their specs."""
+        return self._activating.found
 
     @contextmanager
     def listening(self, batch: Any) -> Iterator[None]:
@@ -62,10 +69,14 @@ class Tracer(TorchFunctionMode):
         finally:
             self._listening = False
 
-    def finish(self, output: Tensor | None) -> None:
-        """Tell every row how many places are averaged over behind it, on the way to the `output` that counts."""
+    def finish(self, returned: Any) -> None:
+        """Tell every row how many places are averaged over behind it, on the way to the output that counts."""
+        self._activating.take(returned, out=True)
+        output = first_floating(returned)
         for row, places in zip(self.rows, self._marks.averaged(output, len(self.rows)), strict=True):
             row.known["averaged"] = places
+            if not (row.taken or row.known["activation"]):
+                row.unclear = row.unclear or UNSEEN
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -73,32 +84,31 @@ class Tracer(TorchFunctionMode):
         kwargs, name = kwargs or {}, getattr(function, "__name__", "")
         if not self._listening:
             return function(*args, **kwargs)
+        function, args, kwargs = in_wide(function, args, kwargs, self._double)
         if name in LAYERS and (call := LAYERS[name].read(args, kwargs, self._names.parameters)) and self._of_own(call):
             return self._layer(call, function, args, kwargs)
         given = self._marks.among([*args, *kwargs.values()])
-        if given and name in SUMS and not kwargs and self._is_sum(args):
+        if not given or name in FRESH:
+            return function(*args, **kwargs)
+        if applied := self._activating.apply(function, args, kwargs):
+            return applied[0]
+        if name in SUMS and not kwargs and self._is_sum(args):
             return self._sum(function, args, kwargs)
-        if given and name in ELEMENTWISE and args and args[0] in self._marks:
-            return self._activate(function, args, kwargs)
-        carried = self._carried(name, given, args[0] if args else None)
+        self._activating.multiply(function, args)
         result = function(*args, **kwargs)
-        if given:
-            self._pass_on(name, given, carried, args[0] if args else None, result)
+        self._pass_on(function, args, kwargs, given, result)
         return result
 
-    def _carried(self, name: str, given: list[Mark], before: Any) -> Mark:
-        """What a call that is no layer leaves of the marks of its operands."""
-        if name in POOLS:
-            return Mark(behind=tuple(row for mark in given for row in mark.rows))
-        return self._marks.of(before) if name in CARRIERS else Mark()
-
-    def _pass_on(self, name: str, given: list[Mark], carried: Mark, before: Any, result: Any) -> None:
-        made = first_floating(result)
+    def _pass_on(self, function: Callable[..., Any], args: Any, kwargs: Any, given: list[Mark], result: Any) -> None:
+        made, before = first_floating(result), args[0] if args else None
         if made is None:
             self._marks.put(result, max(given, key=lambda mark: mark.depth))  # whole numbers made of tokens
             return
-        self._marks.put(result, replace(self._marks.after(given), row=carried.row, behind=carried.behind))
-        if name in AVERAGES and isinstance(before, Tensor) and before.numel() > made.numel() > 0:
+        root, of_it = self._activating.passed(function, args, kwargs, result)
+        mark = replace(self._marks.after(given), made=of_it)
+        for number, tensor in enumerate(tensors(result)):
+            self._marks.put(tensor, replace(mark, root=replace(root) if number else root))  # halves are apart
+        if function.__name__ in AVERAGES and isinstance(before, Tensor) and before.numel() > made.numel() > 0:
             self._marks.average(before.numel() / made.numel(), len(self.rows))
 
     def _of_own(self, call: Call) -> bool:
@@ -115,6 +125,8 @@ class Tracer(TorchFunctionMode):
 
     def _layer(self, call: Call, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         row, x = self._new(call.form, call.weights, call.form.batch(call.operands)), call.x
+        if call.form.role == "weights" and (whole := call.whole_numbers):
+            raise WorkError(f"{row.known['module']} takes real numbers and is given {whole}: try batch.float()")
         row.known |= {"role": call.role} | call.shape
         if call.role != call.form.role:
             row.notes.append("running statistics, not the batch's, are taken out")
@@ -126,13 +138,14 @@ class Tracer(TorchFunctionMode):
         if "sparse" in kwargs:
             with_aliases[1]["sparse"] = False  # a sparse gradient knows no alias
         given, before = self._marks.among([*args, *kwargs.values()]), self._marks.of(x)
+        self._activating.take([args, kwargs], scaled=call.form.role == "weights")
         result = function(*with_aliases[0], **with_aliases[1])
-        made = replace(self._marks.after(given), row=row)
+        made = self._marks.after(given)
         if call.form.role == "normalization":
-            made = replace(made, behind=before.rows)
+            made = replace(made, root=Root(row, before.rows))
         else:
-            made = replace(made, layer=", ".join(row.parameters) or made.layer, depth=made.depth + 1)
-        for each in made.behind if call.role == "normalization" else ():
+            made = replace(made, layer=", ".join(row.parameters) or made.layer, depth=made.depth + 1, root=Root(row))
+        for each in before.rows if call.role == "normalization" else ():
             each.known["normalized_by"] = each.known["normalized_by"] or row.known["module"]
         self._output(row, result, made)
         return result
@@ -147,37 +160,15 @@ class Tracer(TorchFunctionMode):
             trunk, added = reversed(squares) if swapped else squares
             row.known |= {"x_second_moment": trunk, "branch_to_trunk": added / trunk if trunk else math.nan,
                            "predicted_z_second_moment": trunk + added}  # fmt: skip
+        self._activating.take(args)
         result = function(*args, **kwargs)
         made = self._marks.after([one, other])
-        self._output(row, result, replace(made, row=row, depth=made.depth + 1))
+        self._output(row, result, replace(made, root=Root(row), depth=made.depth + 1))
         return result
-
-    def _activate(self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
-        z, key = args[0], f"{function.__name__} {args[1:]} {kwargs}"
-        if key not in self._known:
-            self._known[key] = activation_of(function, args[1:], kwargs)
-        activation, mark = self._known[key], self._marks.of(z)
-        spec = activation.spec if activation else function.__name__
-        if activation:
-            self.activations[spec] = activation
-        for row in mark.behind:
-            row.known["activation"] = row.known["activation"] or spec
-        direct = mark.row if mark.row and not mark.row.known["activation"] else None
-        if direct:
-            direct.known["activation"] = spec
-            if self._measuring and activation:
-                with saved_tensors_hooks(_as_it_is, _as_it_is):  # a checkpoint counts what is saved within it
-                    direct.known |= signals.flatness(z, activation, direct.form.channels)  # before it is overwritten
-        a = function(*args, **kwargs)
-        self._marks.put(a, self._marks.after([mark]))
-        if direct and self._measuring:
-            direct.known |= signals.moments(a, "a", direct.batch)
-            _on_gradient(a, direct, "grad_a_second_moment")
-        return a
 
     def _output(self, row: Row, result: Any, mark: Mark) -> None:
         """What `row` put out: its numbers, and its mark."""
-        self._marks.put(result, replace(mark, row=None, behind=()))
+        self._marks.put(result, replace(mark, root=Root()))
         if (z := first_floating(result)) is None:
             return
         self._marks.put(z, mark)
@@ -200,6 +191,7 @@ class Tracer(TorchFunctionMode):
             form,
             batch,
             tuple(parameters),
+            tuple(self._names.all_of(weights[0])) if weights else (),
             [form.note] if form.note else [],
         )
         self.rows.append(row)
@@ -236,7 +228,10 @@ class Tracer(TorchFunctionMode):
             for parameter in own:
                 self._watch(row, parameter, parameter)
             made = self._marks.after(given)
-            self._output(row, output, replace(made, row=row, depth=made.depth + 1, layer=", ".join(row.parameters)))
+            self._activating.take([args, kwargs])
+            self._output(
+                row, output, replace(made, root=Root(row), depth=made.depth + 1, layer=", ".join(row.parameters))
+            )
         elif given:
             unmarked = [tensor for tensor in tensors(output) if tensor not in self._marks]
             self._marks.put(unmarked, self._marks.after(given) if unmarked else Mark())
@@ -258,7 +253,3 @@ def _weights(weights: tuple[Tensor, ...]) -> dict[str, float]:
 def _on_gradient(tensor: Tensor, row: Row, column: str) -> None:
     if tensor.requires_grad:
         tensor.register_hook(lambda grad: row.known.__setitem__(column, square(grad)))
-
-
-def _as_it_is(tensor: Tensor) -> Tensor:
-    return tensor
