@@ -10,6 +10,7 @@ from torch.utils.data import TensorDataset
 import initbench as ib
 from initbench.core.errors import UsageError
 from initbench.datasets import DATASETS, Data, DataSet
+from initbench.grid.study import resolve
 
 X, Y = np.linspace(0, 1, 60).reshape(20, 3), np.arange(20) % 4
 PARTS = {"x_train": X[:12], "y_train": Y[:12], "x_test": X[12:], "y_test": Y[12:]}
@@ -225,6 +226,15 @@ def test_bad_files_get_one_line_on_the_command_line(folder):
     done = program("variance", "--input=image_folder(path=pets)", "--no-figures", "--out", "out")
     assert done.stderr.startswith("Error: pets/train/cats/0.png: cannot be read as an image")
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["my.npz", "my 'own'.npz", 'a "b".npz', "a\\new.npz", "a,b.npz"])
+def test_the_command_line_takes_any_path(name):
+    np.savez(name, **PARTS)
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    for spec in (f"npz(path={name!r})", f'npz(path="{quoted}")'):
+        for one in (resolve(None, [], spec), resolve(None, [("dataset", spec)])):
+            assert one.factors["dataset"] == [f"npz(path={name!r})"]
 
 
 def test_data_by_path_is_trained_on_and_propagated():
