@@ -69,6 +69,16 @@ def test_every_optimizer(optimizer):
                     {"clip_norm": 0.1}, {"seed": 4, "data_seed": 3}))  # fmt: skip
 
 
+@pytest.mark.parametrize("optimizer", [entry.name for entry in OPTIMIZERS])
+def test_every_optimizer_with_batch_norm(optimizer):
+    """The gradient of a bias before a normalization is rounding alone: a larger eps keeps it from being made a step."""
+    spec = f"{optimizer}(eps=0.001)" if "eps" in OPTIMIZERS.arguments(optimizer) else optimizer
+    cell = dataclasses.replace(BASE, optimizer=spec, lr=0.01, batch_norm=True)
+    check(
+        *variants(cell, {"lr": 0.001}, {"momentum": 0.9, "nesterov": True}, {"weight_decay": 0.1}, {"clip_norm": 0.1})
+    )
+
+
 @pytest.mark.parametrize("residual", [True, 2])
 @pytest.mark.parametrize("optimizer", [entry.name for entry in OPTIMIZERS])
 def test_trained_scalars_on_branches(optimizer, residual):
