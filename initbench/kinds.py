@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from initbench.analysis import verdicts
 from initbench.analysis.agreement import agreement
 from initbench.core.catalogue import did_you_mean, require_known
 from initbench.core.errors import UsageError
-from initbench.grid.at_once import jacobian_work, phase_work
-from initbench.grid.calibration import calibration_of, run_calibration
+from initbench.grid.at_once import OF_JACOBIANS, OF_PHASES, jacobian_work, phase_work
+from initbench.grid.calibration import Calibration, calibration_of, run_calibration
 from initbench.grid.executors import HERE, Hands
-from initbench.grid.landscape import landscape_work
-from initbench.grid.learning_curves import curve_work
+from initbench.grid.factors import names
+from initbench.grid.landscape import View, landscape_work
+from initbench.grid.learning_curves import LearningCurves, curve_work
 from initbench.grid.run import run_variance
 from initbench.grid.study import Study
 from initbench.grid.training import prepare, run_training
@@ -88,3 +89,22 @@ KINDS: dict[str, Kind] = {
     "curve": _at_once(curve_work),
 }
 """Kind of part -> what makes its work of its options, its name, and where it is done."""
+_OF_NETWORKS, _OF_TRAINING = inspect.signature(resolve).parameters, Study.model_fields
+OPTIONS: dict[str, Collection[str]] = {
+    "train": _OF_TRAINING,
+    "variance": _OF_NETWORKS,
+    "calibration": Calibration.model_fields,
+    "jacobian": (*_OF_NETWORKS, *OF_JACOBIANS),
+    "phase": OF_PHASES,
+    "landscape": (*_OF_TRAINING, *View.model_fields),
+    "curve": LearningCurves.model_fields,
+}
+"""Kind of part -> the options that it has."""
+
+
+def require_options(kind: str, options: Options, where: str) -> None:
+    """Raises `UsageError`, with `where` they stand, for options that no part of this kind has, and for no factors."""
+    require_known(options, [*OPTIONS.get(kind, options), "kind", "question"], f"key of {where}:")
+    for role in ("compare", "tune", "fix"):
+        factors = options.get(role) if "fix" in OPTIONS.get(kind, ()) else None
+        require_known(factors if isinstance(factors, dict) else (), names(), f"factor of {where}:")

@@ -287,8 +287,9 @@ class _Run:
         parts = {"train": split.train_sample, "val": split.validation, "test": split.test}
         metrics = {key: value for name, part in parts.items() for key, value in self.measure(part, name).items()}
         if self.diverged_at is None and not all(map(math.isfinite, metrics.values())):
-            self.diverged_at = self.steps
+            self.diverged_at = self.stopped_at or self.steps
         if self.diverged_at is not None:
+            self.stopped_at = None
             metrics = dict.fromkeys(metrics, math.nan)
         return {
             "status": "finished" if self.diverged_at is None else "diverged",

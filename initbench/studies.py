@@ -51,7 +51,7 @@ from initbench.core.errors import UsageError, complaint, require
 from initbench.core.files import read_toml
 from initbench.grid.factors import SPECS, as_stored, shown
 from initbench.grid.study_files import listed
-from initbench.kinds import Options, Where, Work, work_of
+from initbench.kinds import Options, Where, Work, require_options, work_of
 from initbench.recipe import REGULARIZERS
 
 FACTORS = sorted({*(field.name for field in fields(Cell)), *(entry.name for entry in REGULARIZERS), *OF_GRIDS, "part",
@@ -178,6 +178,9 @@ def _resolved(parts: Mapping[str, Options], full: bool) -> dict[str, Options]:
             own = _put(own, whole[above])
         whole[name] = own
     told = {name: {key: value for key, value in options.items() if key != "full"} for name, options in whole.items()}
+    for name, options in whole.items():
+        changes = options.get("full", {})
+        require_options({**options, **changes}.get("kind", "train"), changes, f"full{name and f' in part {name}'}")
     return {name: _put(whole[name].get("full", {}), told[name]) if full else told[name] for name in whole}
 
 

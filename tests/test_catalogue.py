@@ -61,6 +61,7 @@ def test_equal_things_have_one_canonical_spec(things, spec, canonical):
         ("bal", "unknown thing 'bal'; did you mean 'ball'?"),
         ("qqq", "unknown thing 'qqq'; accepted: ball, sphere, box"),
         ("Ball", "unknown thing 'Ball'; did you mean 'ball'?"),
+        ("ball(size=" + "1" * 240, f"the thing 'ball(size={'1' * 50}…' has 250 letters; at most 200 are read"),
         ("", "cannot read the thing ''; write name or name(key=value, ...)"),
         ("ball(", "cannot read the thing 'ball('; write name or name(key=value, ...)"),
         ("ball(size=1+1)", "cannot read the thing 'ball(size=1+1)'; write name or name(key=value, ...)"),

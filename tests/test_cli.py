@@ -59,6 +59,18 @@ def test_predict_is_the_theory_of_the_same_network(run):
     assert list(frame[frame.init == "xavier_normal"].z_second_moment) == pytest.approx([1, 1 / 2, 1 / 4, 1 / 8])
 
 
+@pytest.mark.parametrize(("depth", "shown"), [(100, 200), (101, 4)])
+def test_predict_prints_the_ends_of_many_rows_and_csv_has_all(run, depth, shown):
+    pairings = ["--init=he", "--init=xavier", "--activation=relu", "--law=mean_field", f"--depth={depth}", "--width=8"]
+    lines = run("predict", *pairings).stdout.splitlines()
+    layers = [int(line.split()[3]) for line in lines if "mean_field" in line]
+    assert len(layers) == shown
+    assert {1, depth} <= set(layers)
+    last = [line for line in lines if line][-1]
+    assert (last == "The first and the last layer, of 202 rows (all with --format csv).") == (shown == 4)
+    assert len(run("predict", *pairings, "--format=csv").stdout.splitlines()) == 1 + 2 * depth
+
+
 def test_the_same_command_again_computes_nothing(run, monkeypatch):
     first = run("variance", *SMALL, "--no-figures")
     monkeypatch.setattr("initbench.grid.run.measure", lambda *_: pytest.fail("computed again"))

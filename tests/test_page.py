@@ -8,9 +8,14 @@ import hashlib
 import itertools
 import json
 import math
+import os
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import page_results as made
@@ -495,3 +500,20 @@ def test_a_study_file_is_told_with_its_outcomes(tmp_path):
     assert base64.b64decode(link["href"].partition("base64,")[2]) == (reports / "out" / "forward.csv").read_bytes()
     assert study_again(told_again(text)) == tomllib.loads(STUDY)
     assert (reports / "out" / "report.html").exists()
+
+
+def test_a_page_is_the_same_from_a_package_in_a_zip(tmp_path):
+    package, results = Path(page.__file__).parents[2], Path(__file__).parent / "assets" / "results-0.1.0" / "train"
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as packed:
+        for path in package.rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                packed.write(path, path.relative_to(package.parent))
+    call = "import initbench; from initbench.cli import main; print(initbench.__file__); main()"
+    pages = []
+    for place in (tmp_path / "packed.zip", package.parent):
+        done = subprocess.run([sys.executable, "-c", call, "report", results, "--out", tmp_path / "page.html"],
+                              capture_output=True, text=True, cwd=tmp_path,
+                              env={**os.environ, "PYTHONPATH": str(place)})  # fmt: skip
+        assert (done.returncode, done.stdout.startswith(str(place))) == (0, True), done.stderr
+        pages.append(re.sub(r"[-0-9T:+]{19,}", "", (tmp_path / "page.html").read_text(encoding="utf-8")))
+    assert pages[0] == pages[1]

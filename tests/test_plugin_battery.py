@@ -103,6 +103,40 @@ def test_each_law_fails_for_a_plugin_that_breaks_it(law, text):
     assert row["what"]
 
 
+NORMAL = "    w.normal_(0, (2 / w.shape[1]) ** 0.5)\n"
+UNSEEDED = {
+    "of numpy, a millionth": f"{NORMAL}    w.mul_(1 + 1e-6 * float(np.random.default_rng().random()))",
+    "of Python, in one draw of five": f"{NORMAL}    w.mul_(random.SystemRandom().choice([1, 1, 1, 1, -1]))",
+    "a table of numpy's, as the file is loaded": "    w.copy_(torch.tensor(TABLE[:w.shape[0], :w.shape[1]]))",
+    "a number of Python's, as the file is loaded": f"{NORMAL}    w.mul_(NUMBER)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", UNSEEDED.values(), ids=list(UNSEEDED))
+def test_generators_without_a_seed_are_found(body):
+    """The chance that draws of five agree 38 times is 0.0002."""
+    head = "import random\nTABLE, NUMBER = np.random.default_rng().random((200, 200)), 1 + random.Random().random()\n"
+    Path("wrong.py").write_text(HEAD + head + "@ib.initializer\ndef it(w):\n" + body)
+    table, _ = held("wrong.py")
+    assert table.set_index("law").outcome["one seed, one draw"] == "fail"
+
+
+@pytest.mark.parametrize(("body", "right"), [
+    ("w = w.clone()\n    w.normal_()", False),
+    ("torch.nn.init.normal_(torch.empty_like(w))", False),
+    ("pass", False),
+    ("torch.nn.init.zeros_(w)", True),
+    ("w.numpy()[:] = np.random.standard_normal(w.shape)", True),
+    ("w.data.normal_()", True),
+    ("return torch.nn.init.normal_(torch.empty_like(w))", True),
+])  # fmt: skip
+def test_a_tensor_that_is_left_as_it_was_is_told(body, right):
+    Path("it.py").write_text(HEAD + f"@ib.initializer\ndef it(w):\n    {body}\n")
+    table, code = held("it.py")
+    assert (code == 0) == right
+    assert right or "left its tensor as it was; it fills the one that it is given" in table.what[0]
+
+
 def test_every_law_has_a_plugin_that_breaks_it():
     from initbench.battery import KINDS, MADE
 

@@ -10,6 +10,7 @@ from torch.utils.data import TensorDataset
 import initbench as ib
 from initbench.core.errors import UsageError
 from initbench.datasets import DATASETS, Data, DataSet
+from initbench.grid.study import resolve
 
 X, Y = np.linspace(0, 1, 60).reshape(20, 3), np.arange(20) % 4
 PARTS = {"x_train": X[:12], "y_train": Y[:12], "x_test": X[12:], "y_test": Y[12:]}
@@ -109,6 +110,31 @@ def test_a_folder_of_images_is_a_data_set(folder):
     assert loaded().shape == (3, 32, 32)
 
 
+@pytest.mark.parametrize("form", ["png", "tiff"])
+@pytest.mark.parametrize("gray", ["true", "false"])
+def test_pictures_of_16_bits_have_their_true_shades(folder, form, gray):
+    """Beside one of 8 bits of the same shade."""
+    shades = [0, 1, 300, 30_000, 65_535]
+    for n, shade in enumerate(shades):
+        Image.fromarray(np.full((8, 8), shade, np.uint16)).save(folder / "train" / "cats" / f"deep{n}.{form}")
+    data = loaded(f"image_folder(path=pets, size=4, gray={gray})")
+    found = data.train_images[data.train_labels == 0][-len(shades) :]
+    np.testing.assert_allclose(found, np.array(shades)[:, None] / 65_535 * np.ones(data.features), rtol=1e-6)
+    assert data.test_images.unique().mul(255).frac().abs().max() < 1e-4
+
+
+def test_a_picture_whose_white_is_not_told_is_refused(folder):
+    Image.fromarray(np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4)).save(folder / "test" / "dogs" / "f.tiff")
+    with pytest.raises(UsageError, match=r"f\.tiff: has pixels of 32 bits \(mode F\), and what is white"):
+        loaded("image_folder(path=pets, size=4)")
+
+
+def test_pictures_of_8_bits_are_divided_by_255(folder):
+    Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(folder / "train" / "cats" / "all.png")
+    data = loaded("image_folder(path=pets, size=16, gray=true)")
+    assert data.train_images[3].tolist() == (torch.arange(256, dtype=torch.uint8) / 255).tolist()
+
+
 def test_a_factory_of_the_full_interface_is_one_too():
     data = Data(*(torch.eye(2, 3), torch.arange(2)) * 2, shape=(1, 1, 3), classes=2)
     ib.dataset(name="mine")(lambda: DataSet(lambda root, download: data, features=3))
@@ -200,6 +226,15 @@ def test_bad_files_get_one_line_on_the_command_line(folder):
     done = program("variance", "--input=image_folder(path=pets)", "--no-figures", "--out", "out")
     assert done.stderr.startswith("Error: pets/train/cats/0.png: cannot be read as an image")
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["my.npz", "my 'own'.npz", 'a "b".npz', "a\\new.npz", "a,b.npz"])
+def test_the_command_line_takes_any_path(name):
+    np.savez(name, **PARTS)
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    for spec in (f"npz(path={name!r})", f'npz(path="{quoted}")'):
+        for one in (resolve(None, [], spec), resolve(None, [("dataset", spec)])):
+            assert one.factors["dataset"] == [f"npz(path={name!r})"]
 
 
 def test_data_by_path_is_trained_on_and_propagated():

@@ -98,7 +98,7 @@ def test_other_code_is_another_variance_study(plugin):
 
 
 def test_other_code_is_another_training(plugin):
-    train = ["train-grid", "--set=init=mine", *TRAIN[1:2], *TRAIN[3:-2], "--set=optimizer=sgd", "--set=activation=relu",
+    train = ["train-grid", "--set=init=mine", *TRAIN[3:-2], "--set=optimizer=sgd", "--set=activation=relu",
              "--no-figures", "--out=t"]  # fmt: skip
     run(*train, plugin())
     done = program(*train, plugin("3.0"))

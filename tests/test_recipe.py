@@ -81,6 +81,19 @@ def test_cutout_hides_a_square():
     assert float(hidden.float().mean()) > 0.5 * 0.25 * 0.5
 
 
+@pytest.mark.parametrize("name", [entry.name for entry in REGULARIZERS if REGULARIZERS.make(entry.name).batches])
+@pytest.mark.parametrize("images", [1, 6])
+@pytest.mark.parametrize("strength", [0.01, 0.0625, 0.0626, 0.5])
+def test_what_changes_no_minibatch_says_so(name, images, strength):
+    regularizer, shape = REGULARIZERS.make(name), (1, 8, 8)
+    batch = (torch.rand(images, 64, generator=torch.Generator().manual_seed(0)), torch.eye(6)[:images])
+    changed = [
+        not torch.equal(regularizer.batches(batch, strength, Occasion(0, step, shape))[0], batch[0])
+        for step in range(100)
+    ]
+    assert any(changed) == (regularizer.idle(strength, images, shape) == "")
+
+
 @pytest.mark.parametrize("side", range(1, 9))
 def test_cutout_has_the_side_it_says(side):
     cut, _ = REGULARIZERS.make("cutout").batches(

@@ -217,6 +217,11 @@ def test_parameters_of_specs_are_factors(tmp_path, monkeypatch):
         ),
         ("fix = { depth = 1, width = 8", "fix = 3 #", "which need record_every"),
         ("record_every = 10, ", "", "layer=1)' is read from layer_curves, which need record_every"),
+        (
+            "full = { seeds",
+            "full = { widht = 9, seeds",
+            "unknown key of full in part signal: 'widht'; did you mean 'width'",
+        ),
         ("[[expect]]", "[[expects]]", "unknown key 'expects'; did you mean 'expect'"),
         ("between = [0.4, 0.6]", "between = [0.6, 0.4]", "give above, below, or between"),
     ],
@@ -322,6 +327,19 @@ def test_train_grid_takes_a_file_of_one_part_and_names_the_command_for_others(tm
     told = CliRunner().invoke(main, ["run", "one.toml", "--out=results/one"])  # the same results
     assert told.exit_code == 0, told.output
     assert "0 of 1 expectations held; undecided: it ends" in told.stdout  # one seed bounds nothing
+
+
+@pytest.mark.parametrize(("full", "message"), [
+    ("{ stpes = 9 }", "unknown key of full: 'stpes'"),
+    ("{ fix = { widht = 9 } }", "unknown factor of full: 'widht'; did you mean 'width'?"),
+    ("{ kind = 'phase', activation = 'relu', width = 9 }", "unknown key of full: 'width'"),
+    ("{ kind = 'landscape', resolution = 9, compare = { ini = ['he'] } }", "unknown factor of full: 'ini'"),
+])  # fmt: skip
+def test_a_key_of_full_that_is_none_is_told_without_full(tmp_path, full, message):
+    path = tmp_path / "small.toml"
+    path.write_text(f"full = {full}\n[fix]\ninit = 'he'\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=re.escape(message)):
+        studies.read(path)
 
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "studies").glob("*.toml")), ids=lambda p: p.stem)

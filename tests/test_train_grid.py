@@ -40,6 +40,12 @@ SMALL = ["--set", "init=he,zeros", "--set", "activation=relu", "--set", "depth=1
          "momentum=0.0,0.9", "--set", "steps=20", "--set", "width=8", "--set", "batch_size=32"]  # fmt: skip
 
 
+def small(**levels):
+    """`SMALL` with other levels."""
+    kept = [pair for pair in SMALL[1::2] if pair.partition("=")[0] not in levels]
+    return [f"--set={pair}" for pair in (*kept, *(f"{factor}={level}" for factor, level in levels.items()))]
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Call the program in an empty folder."""
@@ -208,7 +214,7 @@ def test_a_network_that_no_memory_holds_is_a_row_that_says_so(tmp_path, monkeypa
 
 
 def test_divergence_is_a_row_and_counted(run):
-    done = run("train-grid", *SMALL, "--set", "lr=1e30,0.01", "--set", "optimizer=sgd")
+    done = run("train-grid", *small(lr="1e30,0.01", optimizer="sgd"))
     assert done.exit_code == 0, done.output
     runs = ib.load("results/digits").runs
     lost = runs[runs.status == "diverged"]
@@ -239,6 +245,10 @@ def test_impossible_cells_are_rows_that_say_why(tmp_path):
         ({"schedule": "plateau"}, "early stopping and the schedule plateau look at the validation loss every record_e"),
         ({"batch_norm": True, "batch_size": 1}, "batch normalization needs 2 images or more in a minibatch"),
         ({"stochastic_depth": 0.5}, "stochastic depth skips residual branches; set residual"),
+        ({"stochastic_depth": 0.5, "residual": True, "depth": 1}, "skips residual branches; depth 1 has none"),
+        ({"dropout": 0.5, "depth": 0}, "dropout acts on hidden units; depth 0 has none"),
+        ({"cutout": 0.06}, "cutout 0.06 of 8 pixels hides none; give more than 0.0625"),
+        ({"mixup": 0.5, "batch_size": 1}, "mixup mixes images of a minibatch, which has 1"),
         ({"width": 10**6, "depth": 100}, "one network needs about"),
         ({"record_every": 1, "steps": 10**9}, "one network and its curves need about 2.24e"),
         ({"validation": 1436}, "standardize needs 2 training images or more; 1 is left"),
@@ -255,7 +265,7 @@ def test_a_study_of_nothing_but_impossible_cells_is_refused(tmp_path, fix, messa
 def test_another_studys_folder_is_left_as_it_is(run):
     run("train-grid", *SMALL, "--out", "out")
     before = {path: path.read_bytes() for path in Path("out").rglob("*.parquet")}
-    done = run("train-grid", *SMALL, "--set", "lr=0.3", "--out", "out")
+    done = run("train-grid", *small(lr=0.3), "--out", "out")
     assert done.stderr == "Error: out holds another study's results; give another folder with --out\n"
     assert done.exit_code == 2
     assert {path: path.read_bytes() for path in Path("out").rglob("*.parquet")} == before
@@ -365,7 +375,7 @@ def test_what_is_set_anew_is_another_question():
 
 def test_a_closed_standard_error_is_no_matter(tmp_path):
     """The shell's 2>&-, under which Python has no sys.stderr."""
-    command = [sys.executable, "-m", "initbench", "train-grid", *SMALL, "--set", "steps=2", "--no-figures"]
+    command = [sys.executable, "-m", "initbench", "train-grid", *small(steps=2), "--no-figures"]
     done = subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", *command], cwd=tmp_path, stdout=subprocess.PIPE)
     assert done.returncode == 0
     assert ib.load(tmp_path / "results/digits").finished
@@ -426,6 +436,7 @@ def test_verify_agrees_with_what_is_stored(run):
     assert len(table) == 3
     assert (table.loss_64 < 1e-9).all()
     assert (table.loss_32 < 1e-3).all()
+    assert table.agrees.all()
     assert "Largest differences: loss_32" in run("verify", "results/digits", "--runs", "1").output
 
 
@@ -444,7 +455,7 @@ def test_verify_refuses_other_data_and_another_study(run):
 
 
 def test_verify_compares_who_diverged_in_each_precision(run):
-    run("train-grid", *SMALL, "--set", "lr=1e30", "--set", "optimizer=sgd", "--set", "init=he")
+    run("train-grid", *small(lr=1e30, optimizer="sgd", init="he"))
     table = pd.read_csv(io.StringIO(run("verify", "results/digits", "--runs", "2", "--format", "csv").stdout))
     assert set(table.status) == {"diverged"}
     assert table.agrees.all()
@@ -468,13 +479,23 @@ def test_a_damaged_table_is_joined_again_from_its_parts(run, monkeypatch):
 
 
 def test_verify_sees_a_forged_result(run):
-    run("train-grid", *SMALL)
+    run("train-grid", *SMALL, "--no-figures")
     path = Path("results/digits/runs.parquet")
     runs = pd.read_parquet(path)
-    runs["test_loss"] += 0.5
-    runs.to_parquet(path)
-    table = pd.read_csv(io.StringIO(run("verify", "results/digits", "--format", "csv").stdout))
-    assert (table.loss_32 > 0.4).all()
+    for column in ("test_accuracy", "val_loss"):
+        runs.assign(**{column: runs[column] + 0.5}).to_parquet(path)
+        table = pd.read_csv(io.StringIO(run("verify", "results/digits", "--runs=1", "--format", "csv").stdout))
+        assert (table.agrees.tolist(), table.differs.tolist()) == ([False], [column])
+
+
+def test_verify_knows_a_training_that_magnifies_rounding(run):
+    """Adam with 0.1 is off by more than any tolerance between equally right ways to train."""
+    set_to = {"init": "xavier", "activation": "tanh", "depth": 2, "width": 32, "optimizer": "adam", "steps": 100,
+              "lr": 0.1, "batch_size": 64, "seeds": 3}  # fmt: skip
+    run("train-grid", *small(**set_to), "--no-figures")
+    table = pd.read_csv(io.StringIO(run("verify", "results/digits", "--runs=3", "--format", "csv").stdout))
+    assert (table.loss_32 > 1e-3 * table.test_loss).any()
+    assert table.agrees.all()
 
 
 def test_status_of_finished_results(run):
@@ -497,6 +518,14 @@ def test_status_of_finished_results(run):
         ),
         (["--out", ""], "Invalid value for '--out': the name of the folder is empty"),
         (["--set", "lr=" + "[" * 3000], "compare.lr: input should be a valid number, not '" + "[" * 59 + "…"),
+        (
+            ["--set", "lr=0.1", "--set=depth=1", "--set=lr=0.2"],
+            "the factor 'lr' is set twice; several levels are one list, such as lr=0.1,0.01",
+        ),
+        (
+            ["--dataset=digits", "--set=dataset=line"],
+            "the factor 'dataset' is set twice; several levels are one list, such as lr=0.1,0.01",
+        ),
         (["--set", "lr=[]"], "compare.lr: a factor needs at least one level, none was given"),
         (["--dataset", "digitz"], "fix.dataset: unknown data set 'digitz'; did you mean 'digits'?"),
         (["--engine", "fast"], "unknown engine 'fast'; accepted: stacked, reference"),

@@ -69,6 +69,16 @@ def test_every_optimizer(optimizer):
                     {"clip_norm": 0.1}, {"seed": 4, "data_seed": 3}))  # fmt: skip
 
 
+@pytest.mark.parametrize("optimizer", [entry.name for entry in OPTIMIZERS])
+def test_every_optimizer_with_batch_norm(optimizer):
+    """The gradient of a bias before a normalization is rounding alone: a larger eps keeps it from being made a step."""
+    spec = f"{optimizer}(eps=0.001)" if "eps" in OPTIMIZERS.arguments(optimizer) else optimizer
+    cell = dataclasses.replace(BASE, optimizer=spec, lr=0.01, batch_norm=True)
+    check(
+        *variants(cell, {"lr": 0.001}, {"momentum": 0.9, "nesterov": True}, {"weight_decay": 0.1}, {"clip_norm": 0.1})
+    )
+
+
 @pytest.mark.parametrize("residual", [True, 2])
 @pytest.mark.parametrize("optimizer", [entry.name for entry in OPTIMIZERS])
 def test_trained_scalars_on_branches(optimizer, residual):
@@ -149,6 +159,29 @@ def test_early_stopping_and_divergence_leave_neighbours_alone():
     assert outcomes[-1].status == "diverged"
     assert any(outcome.stopped_at for outcome in outcomes)
     check(*stack)
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_a_stop_without_any_validation_loss_that_is_a_number_is_the_same_in_a_stack_alone_and_in_the_reference(
+    patience,
+):
+    cell = dataclasses.replace(BASE, record_every=1)
+    lost = dataclasses.replace(cell, lr=1e200, early_stopping=patience)  # its first update leaves no numbers
+    beyond = dataclasses.replace(cell, init="normal", lr=0.1, weight_decay=0.3, early_stopping=patience)
+    data = prepared(cell)
+    data.validation.images[:] *= 1e307  # outputs are beyond float64, until the weights have decayed
+    found = []
+    for one, outcome in zip([lost, beyond], train([lost, beyond, cell], data), strict=False):
+        (alone,), twin = train([one], data), reference.train(one, data)
+        assert outcome.layer_curves == alone.layer_curves
+        curves = [outcome.curves, alone.curves, twin["curves"]]
+        assert len({len(rows) for rows in curves}) == 1
+        found.append({(outcome.status, outcome.diverged_at, outcome.stopped_at),
+                      (alone.status, alone.diverged_at, alone.stopped_at),
+                      (twin["status"], twin["diverged_at"], twin["stopped_at"])})  # fmt: skip
+    assert found == [{("diverged", min(2, patience), None)}, {("diverged", patience, None)}]
+    unstopped = dataclasses.replace(beyond, early_stopping=0)
+    assert train([unstopped], data)[0].status == "finished"
 
 
 def test_early_stopping_ends_with_the_weights_of_the_curves_least_validation_loss():

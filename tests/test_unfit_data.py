@@ -49,6 +49,10 @@ def with_one(array, place, value):
     ({"y_train": Y[:12] * 0}, "y_train has one class alone; it takes two to tell apart"),
     ({"x_train": X[:12] * 0}, "all images of x_train are equal: nothing tells classes apart"),
     ({"x_train": X[:0], "y_train": Y[:0]}, "x_train is empty"),
+    ({"x_train": (255 * X[:12]).astype(np.uint8)},
+     "x_train holds uint8 and x_test float64; give both in one type: uint8 are pixels, divided by 255"),
+    ({"x_test": (9 * X[12:]).astype(np.int32)},
+     "x_train holds float64 and x_test int32; give both in one type: uint8 are pixels, divided by 255"),
 ])  # fmt: skip
 @pytest.mark.parametrize("command", [("train-grid", "--dataset"), ("variance", "--input")])
 def test_unfit_data_is_told_before_the_work(command, parts, message, tmp_path):
@@ -75,6 +79,17 @@ def test_constant_features_are_a_note(caplog):
         data = DATASETS.make(SPEC).load(None, False)
     assert caplog.messages == ["my.npz: 1 of 3 features are constant in x_train"]
     assert data.features == 3
+
+
+@pytest.mark.parametrize(("offset", "told"), [(1e3, False), (1e5, True)])
+def test_digits_that_float32_does_not_keep_are_told(offset, told):
+    shifted = PARTS["x_test"] + [0, offset, 0]
+    lost = np.abs(shifted - shifted.astype(np.float32))[:, 1].max()
+    assert (lost > PARTS["x_test"][:, 1].std() / 100) == told
+    np.savez("my.npz", **PARTS | {"x_test": shifted})
+    message = "my.npz: 1 of 3 features of x_test are so far from 0 that float32 keeps fewer than 2 digits of how"
+    with pytest.raises(UsageError, match=message) if told else contextlib.nullcontext():
+        DATASETS.make(SPEC)
 
 
 def test_a_note_leaves_standard_output_to_the_table():

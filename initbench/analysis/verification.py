@@ -1,19 +1,33 @@
-"""Stored runs held to the plain loop: which are further from it than rounding explains."""
+"""Stored runs held to the plain loop: what of them is further from it than rounding explains."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import pandas as pd
 
-from initbench.analysis.equality import MAGNIFIED
-from initbench.analysis.tolerance import tolerance
+from initbench.analysis.equality import CELL, DIFFERS, compared, magnified
+
+ONE = "one"
 
 
-def beyond_rounding(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `initbench verify` whose stored test loss is not that of the plain loop, or whose status is not.
+def beyond_rounding(found: Mapping[str, Any], twin: Mapping[str, Any], alike: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The columns in which two results of one training differ, as `initbench reproduce` judges them.
 
-    Allowed is the tolerance of the column (`analysis.tolerance`), and `MAGNIFIED` times what float32 alone does to this
-    training: the plain loop's difference from float64.
+    Allowed is each column's tolerance (`analysis.tolerance`), and `MAGNIFIED` times the most that equally right results
+    of the training differ from `twin`: those of `alike`, of which no more are asked for than it takes.
     """
-    share = tolerance("test_loss").share * table["test_loss"].abs()
-    allowed = pd.concat([share, MAGNIFIED * table["rounding"]], axis=1).max(axis=1)
-    return table[~table["agrees"] | (table["loss_32"] > allowed)]
+    before, after = _frame(found), _frame(twin)
+    allowed, others = 0.0, iter(alike)
+    while True:
+        table = compared("runs", before, after, {ONE: allowed})
+        beyond = table.loc[table["word"] == DIFFERS, "column"].tolist()
+        other = next(others, None) if beyond else None
+        if other is None:
+            return beyond
+        allowed = max(allowed, magnified({"runs": (after, _frame(other))})[ONE])
+
+
+def _frame(result: Mapping[str, Any]) -> pd.DataFrame:
+    return pd.DataFrame([{CELL: ONE, **result}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 
 from initbench.activations import ACTIVATIONS
 from initbench.battery.holding import from_two_states, hold, leaves_global_generators
+from initbench.core.plugins import load
 from initbench.core.records import Layer, Promise
-from initbench.initializers import Initializer, Setting
+from initbench.initializers import INITIALIZERS, Initializer, Setting
 from initbench.initializers.bases import parameters
 from initbench.initializers.plain import STRUCTURED
 from initbench.initializers.structure import coupling_of
@@ -52,12 +54,25 @@ def finite(initializer: Initializer) -> str:
 
 
 def seed(initializer: Initializer) -> str:
-    """One seed is one draw, whatever the global generators are at."""
+    """One seed is one draw, whatever the global generators are at, each time, and in the next process."""
     for fans in FANS:
         one, other = from_two_states(lambda fans=fans: weights(initializer, fans, seed=7))  # type: ignore[misc]
         hold(torch.equal(one, other), "one seed gave two draws: they rest on more than the generators, such as an"
              " unseeded generator of its own")  # fmt: skip
+    several = [weights(initializer, fans, seed=7) for _ in range(DRAWS)]
+    hold(all(torch.equal(one, each) for each in several), "one seed gave two draws, of many: they rest on more than the"
+         " generators, such as an unseeded generator of its own")  # fmt: skip
+    again = weights(_loaded_again(initializer), fans, seed=7)
+    hold(torch.equal(one, again), "one seed gives another draw when the file is run again: what it draws as it is"
+         " loaded needs a seed of its own")  # fmt: skip
     return "one seed, one draw, whatever the global generators are at"
+
+
+def _loaded_again(initializer: Initializer) -> Initializer:
+    origin = INITIALIZERS.entry(initializer.spec.partition("(")[0]).origin
+    if origin:
+        load(Path(origin.path))
+    return INITIALIZERS.make(initializer.spec)
 
 
 def seeds(initializer: Initializer) -> str:

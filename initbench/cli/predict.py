@@ -14,6 +14,8 @@ from initbench.core.files import require_writable
 
 OF_PHASES = ("phases", "critical_line", "reports", "figures", "figure_format")
 """The parameters that speak of an activation alone."""
+LONG = 200
+"""Rows that are printed as a table, of every layer."""
 
 
 @click.command("predict")
@@ -40,7 +42,8 @@ def predict_command(
 ) -> None:
     """What theory says of every layer of every pairing, by each law; no sampling.
 
-    A row per initializer, activation, law and layer. `initbench list columns` says what each column is.
+    A row per initializer, activation, law and layer (as a table, where these are many: the first and the last layer).
+    `initbench list columns` says what each column is.
 
     With --phase, of an activation in networks of infinite width: where it is ordered, chaotic or critical, a row per
     weight variance fan_in·Var(w) and bias variance (as a table: the critical line, and some of the rows).
@@ -51,7 +54,13 @@ def predict_command(
         return
     from initbench.api import predict
 
-    output.echo(predict(laws=laws, **given), form, pager=True)
+    table = predict(laws=laws, **given)
+    if form != "table" or len(table) <= LONG:
+        output.echo(table, form, pager=True)
+        return
+    ends = [1, table["layer"].max()]  # where gradients arrive, and where signals do
+    output.echo(table[table["layer"].isin(ends)], form, pager=True)
+    click.echo(f"The first and the last layer, of {len(table):,} rows (all with --format csv).")
 
 
 def _require_one_subject(ctx: click.Context, of_phases: bool) -> None:

@@ -196,7 +196,7 @@ def _split(spec: Any, kind: str) -> tuple[str, list[Any], dict[str, Any]]:
         raise UsageError(f"{kind}: a name, or name(key=value, ...), not {reprlib.repr(spec)}")
     complaint = f"cannot read the {kind} '{_shortened(spec)}'; write name or name(key=value, ...)"
     if len(spec) > LONGEST_SPEC:
-        raise UsageError(complaint)
+        raise UsageError(f"the {kind} '{_shortened(spec)}' has {len(spec):,} letters; at most {LONGEST_SPEC} are read")
     try:
         with warnings.catch_warnings(action="ignore"):  # Python's own advice on odd code, such as 1if 2else 3
             node = ast.parse(spec.strip(), mode="eval").body

@@ -8,7 +8,7 @@ import zlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,10 +19,14 @@ from initbench.core.errors import InitbenchError, UsageError, require
 from initbench.datasets.fitness import require_finite, require_fit, require_memory, require_none
 from initbench.datasets.record import Data, DataSet
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 """The arrays of an .npz file, and the order of those that a function returns."""
-WHITE = 255
+WHITE, WHITE_16 = 255, 65_535
 SPLITS = ("train", "test")
+FEW_DIGITS = 1e-2
 LARGEST = 4096
 """Pixels of a picture, a side."""
 COPIES = 3
@@ -77,7 +81,11 @@ def arrays(what: str, x_train: Any, y_train: Any, x_test: Any, y_test: Any) -> D
 
     Whole numbers of 8 bits are pixels, divided by 255; others stay as they are. Classes are those of `y_train`.
     """
-    images = [_images(what, name, x) for name, x in (("x_train", x_train), ("x_test", x_test))]
+    given = [_numbers(what, name, x) for name, x in (("x_train", x_train), ("x_test", x_test))]
+    kinds = [(x.dtype == np.uint8, x.dtype.kind == "f") for x in given]
+    require(kinds[0] == kinds[1], f"{what}: x_train holds {given[0].dtype} and x_test {given[1].dtype}; give both in"
+            " one type: uint8 are pixels, divided by 255")  # fmt: skip
+    images = [_images(what, name, x) for name, x in zip(("x_train", "x_test"), given, strict=True)]
     labels = [_labels(what, name, y) for name, y in (("y_train", y_train), ("y_test", y_test))]
     for name, x, y in zip(SPLITS, images, labels, strict=True):
         require(len(x) == len(y), f"{what}: x_{name} has {len(x)} samples and y_{name} has {len(y)}")
@@ -94,15 +102,25 @@ def arrays(what: str, x_train: Any, y_train: Any, x_test: Any, y_test: Any) -> D
     return Data(images[0].flatten(1), labels[0], images[1].flatten(1), labels[1], shape=shape, classes=classes)
 
 
-def _images(what: str, name: str, given: Any) -> Tensor:
-    x = _numbers(what, name, given)
+def _images(what: str, name: str, x: NDArray[Any]) -> Tensor:
     require(2 <= x.ndim <= 4, f"{what}: {name} should be samples features, samples height width, or samples channels"
             f" height width; its shape is {x.shape}")  # fmt: skip
     require(x.size > 0, f"{what}: {name} is empty")
     with np.errstate(over="ignore"):  # told below
         images = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
     require_finite(what, name, images)
+    few = _with_few_digits(x, images.numpy())
+    require(not few, f"{what}: {few} of {images[0].numel()} features of {name} are so far from 0 that float32 keeps"
+            " fewer than 2 digits of how they differ; take their mean off")  # fmt: skip
     return images / WHITE if x.dtype == np.uint8 else images
+
+
+def _with_few_digits(x: NDArray[Any], kept: NDArray[np.float32]) -> int:
+    """How many features float32 rounds by more than `FEW_DIGITS` of their standard deviation."""
+    if np.can_cast(x.dtype, np.float32):
+        return 0
+    lost, spread = np.abs(x - kept).max(axis=0), x.std(axis=0, dtype=np.float64)
+    return int(((lost > FEW_DIGITS * spread) & (x.min(axis=0) < x.max(axis=0))).sum())
 
 
 def _labels(what: str, name: str, given: Any) -> Tensor:
@@ -169,7 +187,7 @@ def _read_folder(path: Path, size: int, gray: bool) -> Data:
     return arrays(str(path), *parts)
 
 
-def _read_images(samples: list[tuple[str, int]], size: int, mode: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _read_images(samples: list[tuple[str, int]], size: int, mode: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
     from PIL import Image
 
     pictures = []
@@ -179,9 +197,27 @@ def _read_images(samples: list[tuple[str, int]], size: int, mode: str) -> tuple[
                 warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
                 Image.open(file) as picture,
             ):
-                pictures.append(np.asarray(picture.convert(mode).resize((size, size), Image.Resampling.BILINEAR)))
+                pictures.append(_pixels(picture, size, mode))
+        except UsageError as error:
+            raise UsageError(f"{file}: {error}") from None
         except Exception as error:  # a damaged file makes Pillow raise whatever it stumbles upon
             raise UsageError(f"{file}: cannot be read as an image: {error}") from None
-    images = np.stack(pictures)
+    images = np.stack(pictures)  # in [0, 1], as pictures of 8 and of 16 bits may stand beside each other
     images = images[:, None] if mode == GRAY else np.moveaxis(images, -1, 1)
     return images, np.array([label for _, label in samples])
+
+
+def _pixels(picture: Image.Image, size: int, mode: str) -> NDArray[np.float32]:
+    """A picture scaled in size, in [0, 1]; Pillow's own conversion of more than 8 bits a pixel cuts them off at 255."""
+    from PIL import Image
+
+    deep = picture.mode.startswith("I;16") or (picture.mode, picture.format) == ("I", "PNG")  # which has no more bits
+    require(
+        deep or picture.mode not in ("I", "F"),
+        f"has pixels of 32 bits (mode {picture.mode}), and what is white is not told; save it with 8 or 16",
+    )
+    if deep:
+        picture = Image.fromarray(np.asarray(picture).astype(np.float32))
+    scaled = np.asarray((picture if deep else picture.convert(mode)).resize((size, size), Image.Resampling.BILINEAR))
+    pixels = scaled.astype(np.float32) / np.float32(WHITE_16 if deep else WHITE)
+    return np.stack([pixels] * len(COLOUR), axis=-1) if deep and mode == COLOUR else pixels

@@ -72,6 +72,11 @@ def checked(name: str, level: Any, where: str) -> Level:
     return level
 
 
+def names() -> list[str]:
+    """Of all factors."""
+    return list(_types())
+
+
 @cache
 def _types() -> dict[str, TypeAdapter]:
     """Factor -> what reads its levels."""

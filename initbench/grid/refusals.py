@@ -39,9 +39,19 @@ def refusal(cell: Cell, data: Data) -> str:
         return "early stopping and the schedule plateau look at the validation loss every record_every steps; give it"
     if cell.batch_norm and 1 in (size := batch_length(cell, images), images % size or size):
         return f"batch normalization needs 2 images or more in a minibatch; {images} by {size} leaves one with 1"
-    if not cell.residual and any(REGULARIZERS.make(name).branches for name, _ in cell.regularizers):
-        return "stochastic depth skips residual branches; set residual"
-    return ""
+    reasons = (_idle(name, strength, cell, data, network) for name, strength in cell.regularizers)
+    return next(filter(None, reasons), "")
+
+
+def _idle(name: str, strength: float, cell: Cell, data: Data, network: Network) -> str:
+    """Why a regularizer would change nothing, and its levels be one training under several names."""
+    regularizer = REGULARIZERS.make(name)
+    if regularizer.branches and not network.branches:
+        lacks = "set residual" if not cell.residual else f"depth {cell.depth} has none"
+        return f"stochastic depth skips residual branches; {lacks}"
+    if regularizer.units and not cell.depth:
+        return f"{name} acts on hidden units; depth 0 has none"
+    return regularizer.idle(strength, batch_length(cell, training_images(cell, data)), data.shape)
 
 
 def _misses_branches(cell: Cell, network: Network) -> str:

@@ -107,11 +107,14 @@ def _seen(job: Job, number: int, of: tuple[str, str, float, int]) -> Split:
     """A split of the data in float64; from 1 on in float32, each time nudged otherwise."""
     dataset, normalization, validation, seed = of
     whole = split(job.data[dataset], normalization, validation, seed)
-    if not number:
-        return whole.to(job.device, torch.float64)
+    return nudged(whole, number).to(job.device, torch.float32) if number else whole.to(job.device, torch.float64)
+
+
+def nudged(whole: Split, number: int) -> Split:
+    """The split with images a little apart, by each `number` otherwise."""
     draws = generator(number, "nudge")
     parts: dict[str, Any] = {name: _nudged(getattr(whole, name), draws) for name in ("train", "validation", "test")}
-    return replace(whole, **parts).to(job.device, torch.float32)
+    return replace(whole, **parts)
 
 
 def _nudged(samples: Samples, draws: torch.Generator) -> Samples:

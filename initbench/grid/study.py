@@ -22,6 +22,7 @@ A factor is a field of `Cell`, or a regularizer. What no one names has `Cell`'s 
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import tomllib
@@ -150,7 +151,10 @@ def with_settings(study: Study, settings: Iterable[tuple[str, str]]) -> Study:
 
     A value is TOML (``0.1``, ``[1, 2]``, ``true``) or words between commas.
     """
-    given = study.model_dump()
+    given, settings = study.model_dump(), list(settings)
+    names = [name for name, _ in settings]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"the factor '{twice[0]}' is set twice; several levels are one list, such as lr=0.1,0.01")
     for name, text in settings:
         value = _parsed(text)
         if name == "seed":
@@ -224,7 +228,8 @@ def default_study() -> Study:
 
 def resolve(study: Study | None, settings: Sequence[tuple[str, str]] = (), dataset: str | None = None) -> Study:
     """The study to run: `study` or the default one, with what the command line sets; that has another question."""
-    settings = [*settings, *([] if dataset is None else [("dataset", f'"{dataset}"')])]
+    if dataset is not None:
+        settings = [*settings, ("dataset", json.dumps(dataset, ensure_ascii=False))]  # as TOML writes a text
     if study or not settings:
         return with_settings(study or default_study(), settings)
     return with_settings(default_study().model_copy(update={"question": ""}), settings)

@@ -136,6 +136,9 @@ class PlainWeights:
         handed = {"generator": source} if plain.takes(self.function, "generator") else {}
         with blamed(f"initializer '{self.name}'", self.function), lent(source.initial_seed()), torch.no_grad():
             made = self.function(tensor, **self.arguments, **handed)
+        filled = tensor._version > 0 or bool(tensor.any())  # by torch, or behind its back, as through numpy
+        require(made is not None or filled, f"{self._what} returned nothing and left its tensor as it was; it fills the"
+                " one that it is given, or returns weights")  # fmt: skip
         made = tensor if made is None else made
         fans = f"for a layer of {layer.fan_in} inputs and {layer.fan_out} units"
         require(isinstance(made, Tensor), f"{self._what} returned {type(made).__name__}, not a tensor")

@@ -50,6 +50,9 @@ class Regularizer:
     """Changes a minibatch; all networks of a stack share it, and so its strength."""
     targets: Callable[[Tensor, Strength], Tensor] | None = None
     """Changes the targets, `... batch classes`."""
+    idle: Callable[[float, int, tuple[int, ...]], str] = lambda strength, images, shape: ""
+    """Why this strength leaves minibatches of so many images, of the shape `channels height width`, as they are; empty
+    where it changes them."""
     spec: str = ""
 
 
@@ -90,13 +93,14 @@ def label_smoothing() -> Regularizer:
 @_register("mixup", formula="l·x + (1 - l)·x', same for t; l ~ Beta(mixup, mixup)",
            summary="Trains between pairs of images.", source="Zhang et al. 2018, sec. 2")  # fmt: skip
 def mixup() -> Regularizer:
-    return Regularizer(batches=_mixed)
+    alone = "mixup mixes images of a minibatch, which has 1"
+    return Regularizer(batches=_mixed, idle=lambda _strength, images, _shape: alone if images == 1 else "")
 
 
 @_register("cutout", formula="x = 0 in a square of round(cutout·height) pixels a side, around a random pixel",
            summary="Hides a patch of each prepared image.", source="DeVries & Taylor 2017")  # fmt: skip
 def cutout() -> Regularizer:
-    return Regularizer(limit=1.0, batches=_cut)
+    return Regularizer(limit=1.0, batches=_cut, idle=_cuts_nothing)
 
 
 def _survival(noise: Tensor, strength: Strength) -> Tensor:
@@ -118,7 +122,7 @@ def _cut(batch: Batch, strength: float, occasion: Occasion) -> Batch:
     drawn = generator(occasion.seed, "cutout", occasion.step)
     noise = torch.rand(len(images), 2, generator=drawn, dtype=torch.float32, device="cpu")
     centres = (noise * torch.tensor([height, width], device="cpu")).floor().to(images.device)
-    side = round(strength * height)
+    side = _side(strength, height)
     first = centres - side // 2
     places = [
         torch.arange(size, device=images.device) - first[:, axis, None] for axis, size in enumerate((height, width))
@@ -126,3 +130,13 @@ def _cut(batch: Batch, strength: float, occasion: Occasion) -> Batch:
     hidden = [(place >= 0) & (place < side) for place in places]
     patch = hidden[0][:, None, :, None] & hidden[1][:, None, None, :]
     return images.view(-1, *occasion.shape).masked_fill(patch, 0.0).view_as(images), targets
+
+
+def _side(strength: float, height: int) -> int:
+    return round(strength * height)
+
+
+def _cuts_nothing(strength: float, _images: int, shape: tuple[int, ...]) -> str:
+    height = shape[1]
+    told = f"cutout {strength:g} of {height} pixels hides none; give more than {0.5 / height:g}"
+    return "" if _side(strength, height) else told

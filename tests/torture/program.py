@@ -13,10 +13,16 @@ import pandas as pd
 from initbench.cli import main
 from initbench.grid.stacks import ENGINES, Engine
 
-GRID = ["train-grid", "--set", "init=he,zeros", "--set", "activation=relu", "--set", "depth=1,2", "--set",
-        "lr=0.1,0.01", "--set", "momentum=0.0,0.9", "--set", "nesterov=false", "--set", "optimizer=sgd", "--set",
-        "steps=10", "--set", "width=8", "--set", "batch_size=32", "--set", "record_every=5", "--set", "seeds=2",
-        "--device", "cpu", "--no-figures", "--format", "csv"]  # fmt: skip
+
+def grid(steps=10):
+    """The arguments of a small grid."""
+    return ["train-grid", "--set", "init=he,zeros", "--set", "activation=relu", "--set", "depth=1,2", "--set",
+            "lr=0.1,0.01", "--set", "momentum=0.0,0.9", "--set", "nesterov=false", "--set", "optimizer=sgd", "--set",
+            f"steps={steps}", "--set", "width=8", "--set", "batch_size=32", "--set", "record_every=5", "--set",
+            "seeds=2", "--device", "cpu", "--no-figures", "--format", "csv"]  # fmt: skip
+
+
+GRID = grid()
 VARIANCE = ["variance", "--init", "he", "--activation", "relu", "--depth", "2", "--width", "8", "--batch", "8",
             "--seeds", "3", "--device", "cpu", "--no-figures", "--format", "csv"]  # fmt: skip
 TABLES = ("runs", "curves", "layer_curves")

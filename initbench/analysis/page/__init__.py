@@ -25,7 +25,7 @@ from initbench.analysis.page.comparisons import Comparison
 from initbench.analysis.page.drawings import Drawn, Made, drawn, figures
 from initbench.analysis.page.expected import Outcome, outcomes
 from initbench.analysis.page.tables import Grid, Table
-from initbench.analysis.page.templates import ASSETS, environment
+from initbench.analysis.page.templates import asset, environment
 from initbench.analysis.results import Results
 from initbench.core.files import write_text
 
@@ -194,8 +194,7 @@ def _scripts(grids: Iterable[Grid]) -> Iterator[str]:
 @cache
 def _read(name: str) -> str:
     """A file that stands in the page as it is; none may end the element that it stands in."""
-    text = (ASSETS / name).read_text(encoding="utf-8")
-    return text.replace("</script", "<\\/script").replace("</style", "<\\/style")
+    return asset(name).replace("</script", "<\\/script").replace("</style", "<\\/style")
 
 
 def _hash(script: str) -> str:

@@ -35,16 +35,21 @@ class EarlyStopping:
                 continue
             if loss < self._losses[i]:
                 self._losses[i], self._stale[i] = loss, 0
-                for kept, tensor in zip(self._best, self._state, strict=True):
-                    kept[i].copy_(tensor[i].detach())
+                self._keep(i)
             else:
                 self._stale[i] += 1
                 if self._stale[i] >= self._patience[i]:
                     self.stopped_at[i] = step
+                    if not math.isfinite(self._losses[i]):  # never a loss that is a number: it ends as it stopped
+                        self._keep(i)
+
+    def _keep(self, i: int) -> None:
+        for kept, tensor in zip(self._best, self._state, strict=True):
+            kept[i].copy_(tensor[i].detach())
 
     def restore(self) -> None:
-        """Put the networks that are watched back to their best state."""
-        for i, patience in enumerate(self._patience):
-            if patience and math.isfinite(self._losses[i]):
+        """Put the networks that are watched back to their best state, or the one in which they stopped without any."""
+        for i, stopped in enumerate(self.stopped_at):
+            if stopped is not None or math.isfinite(self._losses[i]):
                 for kept, tensor in zip(self._best, self._state, strict=True):
                     tensor.detach()[i].copy_(kept[i])

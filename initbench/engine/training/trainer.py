@@ -192,7 +192,7 @@ class Trainer:
             if step and (outcome.stopped_at is None or step <= outcome.stopped_at):
                 outcome.diverged_at = step
             elif any(math.isnan(value) for value in outcome.metrics.values()):
-                outcome.diverged_at = self._steps  # the last update's weights are no numbers
+                outcome.diverged_at = stop or self._steps  # the weights of its last update are no numbers
             if outcome.diverged_at is not None:
                 outcome.status, outcome.metrics = "diverged", dict.fromkeys(METRICS, math.nan)
                 outcome.stopped_at = None
