@@ -128,6 +128,7 @@ def test_generators_without_a_seed_are_found(body):
     ("torch.nn.init.zeros_(w)", True),
     ("w.numpy()[:] = np.random.standard_normal(w.shape)", True),
     ("w.data.normal_()", True),
+    ("w.data.zero_()", True),
     ("return torch.nn.init.normal_(torch.empty_like(w))", True),
 ])  # fmt: skip
 def test_a_tensor_that_is_left_as_it_was_is_told(body, right):

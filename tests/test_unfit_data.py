@@ -92,6 +92,14 @@ def test_digits_that_float32_does_not_keep_are_told(offset, told):
         DATASETS.make(SPEC)
 
 
+def test_a_constant_but_for_its_rounding_is_one():
+    """Of a column that was computed, as 1 from a mean of ones, float64 leaves noise in its last digits."""
+    noisy = PARTS["x_train"].copy()
+    noisy[:, 1] = 0.1 * (1 + np.finfo(float).eps * np.arange(len(noisy)))
+    np.savez("my.npz", **PARTS | {"x_train": noisy})
+    assert DATASETS.make(SPEC).features == 3
+
+
 def test_a_note_leaves_standard_output_to_the_table():
     np.savez("my.npz", **PARTS | {"x_train": with_one(X[:12], (slice(None), 1), 0.5)})
     done = program("variance", "--input", SPEC, "--init=he", "--activation=relu", "--depth=2", "--width=3", "--seeds=1",

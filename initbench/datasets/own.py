@@ -26,7 +26,8 @@ NAMES = ("x_train", "y_train", "x_test", "y_test")
 """The arrays of an .npz file, and the order of those that a function returns."""
 WHITE, WHITE_16 = 255, 65_535
 SPLITS = ("train", "test")
-FEW_DIGITS = 1e-2
+FEW_DIGITS, CONSTANT = 1e-2, 1e-13
+"""What rounding to float32 may be of a feature's deviation; a deviation that is float64's own rounding of a constant."""
 LARGEST = 4096
 """Pixels of a picture, a side."""
 COPIES = 3
@@ -120,7 +121,8 @@ def _with_few_digits(x: NDArray[Any], kept: NDArray[np.float32]) -> int:
     if np.can_cast(x.dtype, np.float32):
         return 0
     lost, spread = np.abs(x - kept).max(axis=0), x.std(axis=0, dtype=np.float64)
-    return int(((lost > FEW_DIGITS * spread) & (x.min(axis=0) < x.max(axis=0))).sum())
+    differs = spread > CONSTANT * np.abs(x).max(axis=0)
+    return int(((lost > FEW_DIGITS * spread) & differs).sum())
 
 
 def _labels(what: str, name: str, given: Any) -> Tensor:

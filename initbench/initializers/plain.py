@@ -133,12 +133,11 @@ class PlainWeights:
     def draw(self, layer: Layer, source: Generator) -> Tensor:
         """As the function gives them, `fan_out fan_in`. Raises `UsageError` where it fails, or they are no weights."""
         tensor = torch.zeros(layer.fan_out, layer.fan_in, **DRAWN)
-        handed = {"generator": source} if plain.takes(self.function, "generator") else {}
-        with blamed(f"initializer '{self.name}'", self.function), lent(source.initial_seed()), torch.no_grad():
-            made = self.function(tensor, **self.arguments, **handed)
-        filled = tensor._version > 0 or bool(tensor.any())  # by torch, or behind its back, as through numpy
-        require(made is not None or filled, f"{self._what} returned nothing and left its tensor as it was; it fills the"
-                " one that it is given, or returns weights")  # fmt: skip
+        made = self._called(tensor, source)
+        if made is None and not tensor._version and not tensor.any():  # or filled with 0 behind torch's back
+            self._called(ones := torch.ones_like(tensor), source)
+            require(not ones.all(), f"{self._what} returned nothing and left its tensor as it was; it fills the one"
+                    " that it is given, or returns weights")  # fmt: skip
         made = tensor if made is None else made
         fans = f"for a layer of {layer.fan_in} inputs and {layer.fan_out} units"
         require(isinstance(made, Tensor), f"{self._what} returned {type(made).__name__}, not a tensor")
@@ -146,6 +145,11 @@ class PlainWeights:
         require(made.dtype == tensor.dtype, f"{self._what} returned {made.dtype}, not {tensor.dtype}")
         require(bool(made.isfinite().all()), f"{self._what} gives weights that are not finite {fans}")
         return made.detach()
+
+    def _called(self, tensor: Tensor, source: Generator) -> Any:
+        handed = {"generator": source} if plain.takes(self.function, "generator") else {}
+        with blamed(f"initializer '{self.name}'", self.function), lent(source.initial_seed()), torch.no_grad():
+            return self.function(tensor, **self.arguments, **handed)
 
     def unit(self, layer: Layer, source: Generator, mean_square: float) -> Tensor:
         """At unit mean square."""
