@@ -27,7 +27,7 @@ NAMES = ("x_train", "y_train", "x_test", "y_test")
 WHITE, WHITE_16 = 255, 65_535
 SPLITS = ("train", "test")
 FEW_DIGITS, CONSTANT = 1e-2, 1e-13
-"""What rounding to float32 may be of a feature's deviation; a deviation that is float64's own rounding of a constant."""
+"""What rounding to float32 may be of a feature's deviation; a deviation that is float64's rounding of a constant."""
 LARGEST = 4096
 """Pixels of a picture, a side."""
 COPIES = 3
