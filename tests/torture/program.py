@@ -14,7 +14,7 @@ from initbench.cli import main
 from initbench.grid.stacks import ENGINES, Engine
 
 
-def grid(steps=10):
+def grid_of(steps):
     """The arguments of a small grid."""
     return ["train-grid", "--set", "init=he,zeros", "--set", "activation=relu", "--set", "depth=1,2", "--set",
             "lr=0.1,0.01", "--set", "momentum=0.0,0.9", "--set", "nesterov=false", "--set", "optimizer=sgd", "--set",
@@ -22,7 +22,7 @@ def grid(steps=10):
             "seeds=2", "--device", "cpu", "--no-figures", "--format", "csv"]  # fmt: skip
 
 
-GRID = grid()
+GRID = grid_of(steps=10)
 VARIANCE = ["variance", "--init", "he", "--activation", "relu", "--depth", "2", "--width", "8", "--batch", "8",
             "--seeds", "3", "--device", "cpu", "--no-figures", "--format", "csv"]  # fmt: skip
 TABLES = ("runs", "curves", "layer_curves")

@@ -47,7 +47,7 @@ def _through_the_front_door(counts, how, whole, folder):
     """The program as a user starts it, its threads and its end included; not forked."""
     out = folder / f"{how.name}door"
     listening = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
-    command = [sys.executable, "-m", "initbench", *program.grid(steps=2000), "--out", out]
+    command = [sys.executable, "-m", "initbench", *program.grid_of(steps=2000), "--out", out]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                           preexec_fn=listening, env=os.environ) as process:  # fmt: skip
         program.until((out / "study.toml").exists)
