@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 RESULTS = ("status", "note", "diverged_at", "stopped_at", *METRICS, "seconds", "stack_seconds", "stack_size",
            "training_seconds", "evaluation_seconds", "device", "engine")  # fmt: skip
 """Columns of `runs` after those that say what was asked for."""
-COUNTED = ("step", "layer")
-RECORDED = {"curves": (*COUNTED[:1], *METRICS[:4]), "layer_curves": (*COUNTED, *MEASURED)}
+RECORDED = {"curves": ("step", *METRICS[:4]), "layer_curves": ("step", "layer", *MEASURED)}
 """Columns of the curves after the cell's id: those that they have where nothing was recorded, too."""
+COUNTED = ("step", "layer")
+"""Of these, whole numbers."""
 
 
 @contextmanager

@@ -37,9 +37,9 @@ Real = NDArray[np.float64]
 
 DOUBTFUL = 0.5
 """A correction to the logarithm of a mean from which on first order is not the whole of it."""
-DEEP = "depth/width is too large for first order in 1/n"
 HEAVY = 2.0
 """An excess kurtosis of z from which on first order in it says nothing of the spread: few of the weights are not 0."""
+DEEP = "depth/width is too large for first order in 1/n"
 TAILED = "a few large weights decide: first order in 1/n does not tell the spread"
 FAR = f"E[z²] is beyond what first order follows, {HELD[0]:g} to {HELD[1]:g}"
 """Reasons that notes tell."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from initbench.analysis.page.phrases import MOST, few, number
+from initbench.analysis.page.phrases import MOST, few, number, percent
 
 
 def heatmap(summary: pd.DataFrame) -> str:
@@ -59,7 +59,7 @@ def histograms(summary: pd.DataFrame) -> str:
 
 def rates(summary: pd.DataFrame) -> str:
     """Alarms by case."""
-    lines = [f"{row['case']}: {100 * row['rate']:.1f} % ({100 * row['low']:.1f} % to {100 * row['high']:.1f} %)"
+    lines = [f"{row['case']}: {percent(row['rate'])} ({percent(row['low'])} to {percent(row['high'])})"
              for row in summary.to_dict("records")]  # fmt: skip
     return few(lines, 12)
 
@@ -70,7 +70,7 @@ def fractions(summary: pd.DataFrame) -> str:
     lines = []
     for activation, rows in summary[summary["layer"] == last].groupby("activation", sort=False):
         ranked = rows.sort_values("mean", kind="stable").to_dict("records")
-        told = [f"{100 * row['mean']:.1f} % with {row['init']}" for row in (ranked[0], ranked[-1])]
+        told = [f"{percent(row['mean'])} with {row['init']}" for row in (ranked[0], ranked[-1])]
         lines.append(f"{activation}: {' to '.join(told[: len(ranked)])}")
     return f"{what[0].upper()}{what[1:]} in layer {last}. {few(lines, 12)}"
 
@@ -116,7 +116,7 @@ def phases(summary: pd.DataFrame) -> str:
     """The share of each phase, and where the cosine's depth scale is smallest and largest."""
     points = summary[summary["part"] == "phase"]
     found = points["phase"].value_counts(normalize=True)
-    shares = ", ".join(f"{phase} {100 * share:.0f} %" for phase, share in found.items())
+    shares = ", ".join(f"{phase} {percent(share, 0)}" for phase, share in found.items())
     known = points[np.isfinite(points["xi_c"])].sort_values("xi_c").to_dict("records")
     ends = [f"{number(row['xi_c'])} layers at weight variance {number(row['weight_variance'])} and bias variance"
             f" {number(row['bias_variance'])}" for row in (known[:1] + known[1:][-1:])]  # fmt: skip

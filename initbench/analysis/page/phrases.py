@@ -19,3 +19,8 @@ def number(value: object) -> str:
     if not isinstance(value, int | float | np.number) or isinstance(value, bool):
         return str(value)
     return f"{value:.3g}".replace("-", "−")
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """``64.7 %``."""
+    return f"{100 * share:.{digits}f} %"

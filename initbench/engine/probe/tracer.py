@@ -37,9 +37,7 @@ class Tracer(TorchFunctionMode):
     layers are. `double` is whether all runs in float64.
     """
 
-    def __init__(
-        self, module: nn.Module, frozen: Set[str], measuring: bool = True, double: bool = False
-    ) -> None:  # fmt: skip
+    def __init__(self, module: nn.Module, frozen: Set[str], measuring: bool = True, double: bool = False) -> None:
         super().__init__()
         self.rows: list[Row] = []
         self._module, self._frozen, self._measuring = module, frozen, measuring
