@@ -102,7 +102,7 @@ def test_small_networks_are_stacked_in_larger_numbers_where_there_are_enough(wid
 def test_a_stack_fits_into_memory_however_small_its_networks_are(monkeypatch):
     cells = Study(compare={"lr": [1 / (1 + n) for n in range(50)]}, seeds=10).cells()
     one = bytes_of(cells[0], DIGITS["digits"])
-    monkeypatch.setattr(training_plan, "MEMORY", 2 * (5 * one + one // 2))
+    monkeypatch.setattr(training_plan, "memory", lambda device: 2 * (5 * one + one // 2))
     assert set(plan_training(cells, DIGITS, 16, workers=2).stacks.sizes) == {5}
 
 

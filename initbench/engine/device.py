@@ -30,6 +30,11 @@ def describe(device: torch.device) -> str:
     return f"CPU, {torch.get_num_threads()} threads"
 
 
+def memory(device: torch.device) -> int:
+    """Bytes that the stacks under way there may take: on a CPU few, so that other work fits beside it; half a GPU's."""
+    return 2**30 if device.type == "cpu" else torch.cuda.get_device_properties(device).total_memory // 2
+
+
 def workers(device: torch.device) -> int:
     """How many stacks are worth training beside each other there: one a core, or one on a GPU."""
     return torch.get_num_threads() if device.type == "cpu" else 1

@@ -85,7 +85,7 @@ def training_again(study: dict[str, Any], manifest: Mapping[str, Any], where: di
     cells = sample.of(job.plan.cells)
     # a stack is divided among as many threads as then: its size decides how it rounds
     threads = manifest.get("threads", job.workers) if job.device.type == "cpu" else job.workers
-    return replace(job, tuning=tuning, plan=plan_training(cells, job.data, tuning.stack, threads))
+    return replace(job, tuning=tuning, plan=plan_training(cells, job.data, tuning.stack, threads, job.device))
 
 
 def otherwise(job: Job, cell_ids: Collection[str]) -> Iterator[dict[str, pd.DataFrame]]:
@@ -95,7 +95,7 @@ def otherwise(job: Job, cell_ids: Collection[str]) -> Iterator[dict[str, pd.Data
     falls on either side of its kink.
     """
     cells = job.plan.cells.at([place for place, cell in enumerate(job.plan.cells) if identity(cell) in cell_ids])
-    planned = plan_training(cells, job.data, job.tuning.stack)
+    planned = plan_training(cells, job.data, job.tuning.stack, device=job.device)
     session = Session(devices.describe(job.device), ENGINES["stacked"])
     seen = lru_cache(maxsize=1)(partial(_seen, job))  # stacks of one split stand together
     for number in range(1 + NUDGED):

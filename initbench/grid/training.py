@@ -80,7 +80,7 @@ def prepare(
     cells = study.cells()
     data = {name: DATASETS.make(name).load(data_root, download) for name in cells.levels("dataset")}
     workers, tuning = devices.workers(there), tuned(there) if not ENGINES[engine].alone else replace(UNTUNED, stack=1)
-    planned = plan_training(cells, data, tuning.stack, workers)
+    planned = plan_training(cells, data, tuning.stack, workers, there)
     return Job(study, data, planned, there, engine, tuning, workers, hands)
 
 
@@ -124,7 +124,7 @@ def _as_begun(job: Job, manifest: Mapping[str, Any]) -> Job:
     tuning = Tuning.told(manifest.get("tuning"))
     if tuning is None or tuning == job.tuning:
         return job
-    planned = plan_training(job.plan.cells, job.data, tuning.stack, job.workers)
+    planned = plan_training(job.plan.cells, job.data, tuning.stack, job.workers, job.device)
     return replace(job, tuning=tuning, plan=planned)
 
 

@@ -14,11 +14,13 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from initbench.core.cell import Cell
 from initbench.core.errors import UsageError
 from initbench.datasets import Data
+from initbench.engine.device import memory
 from initbench.engine.training import tune
 from initbench.engine.training.trainer import OWN
 from initbench.engine.tuning import UNTUNED
@@ -35,8 +37,6 @@ SMALL = 64
 """Of small networks as many are stacked, where there are enough: with more, calls are no longer what takes time."""
 TURNS = 4
 """Stacks a core that there should be, before larger ones are made: so that all cores end at about the same time."""
-MEMORY = 2**30
-"""Bytes that the stacks under way may take; one network always fits."""
 REMEMBERED = 2**14
 """Ids, and reasons against a cell, that are kept, of the cells at hand: a grid may have a million."""
 
@@ -136,16 +136,19 @@ class TrainingPlan:
         return order, self.numbers[order]
 
 
-def plan_training(cells: Grid, data: Mapping[str, Data], most: int = UNTUNED.stack, workers: int = 1) -> TrainingPlan:
-    """The stacks of `cells` on loaded `data` by name of the data set; `workers` share them.
+def plan_training(
+    cells: Grid, data: Mapping[str, Data], most: int = UNTUNED.stack, workers: int = 1, device: torch.device = tune.CPU
+) -> TrainingPlan:
+    """The stacks of `cells` on loaded `data` by name of the data set; `workers` share them on `device`.
 
-    They have about `most` networks (`Tuning.stack`), more where these are small; if `most` is 1, each has one.
+    They have about `most` networks (`Tuning.stack`), more where these are small, fewer where memory holds no more; if
+    `most` is 1, each has one.
     Raises `UsageError` if no cell is possible.
     """
     told, reasons = _told(cells, data)
     if not len(cells) or told["reason"].all():
         raise UsageError(next(filter(None, reasons), "the study excludes every cell"))
-    places, bounds = _stacks(cells, told, data, most, workers)
+    places, bounds = _stacks(cells, told, data, most, workers, memory(device))
     return TrainingPlan(cells, told["id"].copy(), reasons, told["reason"].copy(), Stacks(cells, places, bounds))
 
 
@@ -204,7 +207,7 @@ def _told(cells: Grid, data: Mapping[str, Data]) -> tuple[NDArray[np.void], tupl
 
 
 def _stacks(
-    cells: Grid, told: NDArray[np.void], data: Mapping[str, Data], most: int, workers: int
+    cells: Grid, told: NDArray[np.void], data: Mapping[str, Data], most: int, workers: int, memory: int
 ) -> tuple[Places, list[int]]:
     """Trainings that share all but their own, in stacks of about equal size: their cells' places, and the bounds."""
     possible = np.flatnonzero(told["reason"] == 0)
@@ -220,7 +223,7 @@ def _stacks(
     bounds: list[int] = []
     for start, end in pairwise([0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(places)]):
         cell = cells[int(places[start])]
-        limit = min(share, MEMORY // workers // bytes_of(cell, data[cell.dataset]))
+        limit = min(share, memory // workers // bytes_of(cell, data[cell.dataset]))
         stacks = max(round((end - start) / _size(cell, data[cell.dataset], most, share)),
                      -(-(end - start) // max(1, limit)))  # fmt: skip
         bounds += range(start, end, -(-(end - start) // stacks))
