@@ -1,5 +1,7 @@
 """On a GPU the same numbers as on the CPU: the draws bit for bit, the columns to float32's resolution."""
 
+import warnings
+
 import pandas as pd
 import pytest
 import torch
@@ -12,6 +14,7 @@ from initbench.engine.timing import Stopwatch
 from initbench.engine.training.trainer import train
 from initbench.grid.training import prepare
 from initbench.initializers import INITIALIZERS
+from initbench.recipe import OPTIMIZERS
 from initbench.recipe.samples import split
 
 pytestmark = [
@@ -43,6 +46,44 @@ def test_training_agrees():
     for stack in here.plan.stacks:
         for one, other in zip(train(stack, data[0]), train(stack, data[1]), strict=True):
             assert one.metrics == pytest.approx(other.metrics, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("optimizer", [entry.name for entry in OPTIMIZERS])
+def test_updates_as_cuda_graphs_agree_with_the_cpu(optimizer, monkeypatch):
+    replays = []
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", counted(torch.cuda.CUDAGraph.replay, replays))
+    study = ib.Study(compare={"init": ["he", "xavier"], "lr": [0.01, 0.001], "dropout": [0.0, 0.3]},
+                     fix={"epochs": 2, "batch_size": 100, "width": 16, "record_every": 7, "optimizer": optimizer,
+                          "schedule": "cosine", "batch_norm": True}, seeds=2)  # fmt: skip
+    here, there = (prepare(study, device=device) for device in ("cpu", "cuda"))
+    data = [split(job.data["digits"], "standardize", 0.2, 0).to(job.device, torch.float32) for job in (here, there)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for stack in here.plan.stacks:
+            for one, other in zip(train(stack, data[0]), train(stack, data[1]), strict=True):
+                assert one.metrics == pytest.approx(other.metrics, rel=1e-2, abs=5e-3)
+    assert bool(replays) == OPTIMIZERS.make(optimizer).capturable
+
+
+def counted(replay, replays):
+    def counting(graph):
+        replays.append(graph)
+        replay(graph)
+
+    return counting
+
+
+def test_a_stack_that_the_gpu_does_not_hold_is_halved(tmp_path):
+    study = ib.Study(compare={"lr": [1 / (1 + n) for n in range(64)]}, fix={"width": 2048, "steps": 6}, seeds=1)
+    torch.cuda.empty_cache()
+    held = 600 * 2**20 / torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(held)
+    try:
+        runs = ib.run(study, tmp_path, device="cuda").runs
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert set(runs.status) <= {"finished", "diverged"}
+    assert runs.stack_size.max() < 64
 
 
 def test_cuda_events_are_read_after_the_work():

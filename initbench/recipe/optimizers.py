@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from initbench.core.errors import UsageError, WorkError, require
 from initbench.core.plugins import blamed
 from initbench.recipe.stepping import is_elementwise, power_of_gradient
 
+BOTH = frozenset({"cpu", "cuda"})
+"""The types of devices that torch has fused steps for."""
 LIKE = 0.1
 """How far a step may be from following the gradient's size as SGD's does, or not at all: eps is felt."""
 
@@ -34,8 +37,10 @@ class Optimizer:
     """Which of momentum and nesterov it reads; lr is read by all."""
     decays: bool = True
     """Whether it has weight decay."""
-    fused: bool = False
-    """Whether torch offers it as one pass over memory, on CPU and CUDA."""
+    fused: frozenset[str] = frozenset()
+    """The types of devices on which torch, from 2.9 on, offers it as one pass over memory."""
+    capturable: bool = False
+    """Whether a CUDA graph may hold its step: no number of it is on the CPU, if it is told so."""
     spec: str = ""
 
     @cached_property
@@ -68,9 +73,14 @@ class Optimizer:
             told["nesterov"] = cell.nesterov and cell.momentum > 0
         return told
 
-    def over(self, groups: Iterable[dict[str, Any]], fast: bool = False) -> torch.optim.Optimizer:
-        """The torch optimizer of these parameter groups; `fast` takes torch's fused form where there is one."""
-        return self.make(list(groups), **({"fused": True} if fast and self.fused else {}))
+    def over(self, groups: Iterable[dict[str, Any]], device: torch.device | None = None) -> torch.optim.Optimizer:
+        """The torch optimizer of these parameter groups: its fastest form on `device`, without one its plain form."""
+        kind = device.type if device else ""
+        told = {
+            "fused": kind in self.fused,
+            "capturable": kind == "cuda" and self.capturable and "capturable" in signature(self.make).parameters,
+        }
+        return self.make(list(groups), **{name: True for name, so in told.items() if so})
 
     def step(self, made: torch.optim.Optimizer) -> None:
         """One update by what `over` gave. Raises `WorkError`, of one line, where it fails."""
@@ -89,21 +99,23 @@ _register = OPTIMIZERS.register
            source="Robbins & Monro 1951; Sutskever et al. 2013",
            summary="Gradient descent, with momentum if not 0.")  # fmt: skip
 def sgd() -> Optimizer:
-    return Optimizer(torch.optim.SGD, frozenset({"momentum", "nesterov"}), fused=True)
+    return Optimizer(torch.optim.SGD, frozenset({"momentum", "nesterov"}), fused=BOTH, capturable=True)
 
 
 @_register("adam", formula="w -= lr·m̂/(sqrt(v̂) + eps)", summary="Momentum and step size by running moments of g.",
            source="Kingma & Ba 2015, algorithm 1")  # fmt: skip
 def adam(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Optimizer:
     _positive("adam", eps=eps)
-    return Optimizer(partial(torch.optim.Adam, betas=_betas("adam", beta1, beta2), eps=eps), fused=True)
+    betas = _betas("adam", beta1, beta2)
+    return Optimizer(partial(torch.optim.Adam, betas=betas, eps=eps), fused=BOTH, capturable=True)
 
 
 @_register("adamw", formula="as adam, and w -= lr·weight_decay·w", summary="Adam with decoupled weight decay.",
            source="Loshchilov & Hutter 2019, algorithm 2")  # fmt: skip
 def adamw(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Optimizer:
     _positive("adamw", eps=eps)
-    return Optimizer(partial(torch.optim.AdamW, betas=_betas("adamw", beta1, beta2), eps=eps), fused=True)
+    betas = _betas("adamw", beta1, beta2)
+    return Optimizer(partial(torch.optim.AdamW, betas=betas, eps=eps), fused=BOTH, capturable=True)
 
 
 @_register(
@@ -112,7 +124,7 @@ def adamw(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Optimi
 def nadam(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, momentum_decay: float = 4e-3) -> Optimizer:
     betas = _betas("nadam", beta1, beta2)
     _positive("nadam", eps=eps, momentum_decay=momentum_decay)
-    return Optimizer(partial(torch.optim.NAdam, betas=betas, eps=eps, momentum_decay=momentum_decay))
+    return Optimizer(partial(torch.optim.NAdam, betas=betas, eps=eps, momentum_decay=momentum_decay), capturable=True)
 
 
 @_register("rmsprop", formula="w -= lr·g/(sqrt(v) + eps), v = alpha·v + (1 - alpha)·g²",
@@ -120,14 +132,14 @@ def nadam(beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, momentum_
 def rmsprop(alpha: float = 0.99, eps: float = 1e-8) -> Optimizer:
     require(0 <= alpha < 1, f"rmsprop: alpha must be at least 0 and below 1, not {alpha:g}")
     _positive("rmsprop", eps=eps)
-    return Optimizer(partial(torch.optim.RMSprop, alpha=alpha, eps=eps), frozenset({"momentum"}))
+    return Optimizer(partial(torch.optim.RMSprop, alpha=alpha, eps=eps), frozenset({"momentum"}), capturable=True)
 
 
 @_register("adagrad", formula="w -= lr·g/(sqrt(sum of g²) + eps)", summary="Step size by the sum of all g².",
            source="Duchi et al. 2011")  # fmt: skip
 def adagrad(eps: float = 1e-10) -> Optimizer:
     _positive("adagrad", eps=eps)
-    return Optimizer(partial(torch.optim.Adagrad, eps=eps), fused=True)
+    return Optimizer(partial(torch.optim.Adagrad, eps=eps), fused=frozenset({"cpu"}))
 
 
 def _betas(name: str, beta1: float, beta2: float) -> tuple[float, float]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +35,8 @@ class Noise:
         self._device, self._dtype = device, dtype
         self._seeds = [cell.seed for cell in cells]
         self._depth = cells[0].depth
+        self._lasting = False
+        self._held: dict[tuple[str, int, int, int], Tensor] = {}
         self._units, self._branches = (
             [
                 _Source(entry.name, factor, torch.tensor(strengths, device=device, dtype=dtype)[:, None, None])
@@ -56,7 +60,29 @@ class Noise:
             a = a * source.factor(self._uniform(source.name, number, a.shape[2], 1), source.strengths * share)
         return a
 
-    def _uniform(self, name: str, number: int, batch: int, units: int) -> Tensor:
+    @contextmanager
+    def lasting(self) -> Iterator[None]:
+        """Give out memory that lasts, for a CUDA graph to read: `renew` puts noise into it."""
+        self._lasting = True
+        yield
+        self._lasting = False
+
+    def renew(self, batch: int) -> None:
+        """Draw the noise of this update into what was given out for minibatches of this size."""
+        for place, held in self._held.items():
+            if place[2] == batch:
+                held.copy_(self._drawn(*place))
+
+    def _uniform(self, *place: Any) -> Tensor:
+        """`_drawn`, or where it will be."""
+        if not self._lasting:
+            return self._drawn(*place)
+        if place not in self._held:
+            _, _, batch, units = place
+            self._held[place] = torch.empty(len(self._seeds), units, batch, device=self._device, dtype=self._dtype)
+        return self._held[place]
+
+    def _drawn(self, name: str, number: int, batch: int, units: int) -> Tensor:
         """`models units batch`, equal for equal seeds."""
         drawn = {seed: uniform(name, seed, self.step, number, batch, units) for seed in dict.fromkeys(self._seeds)}
         return torch.stack([drawn[seed].t() for seed in self._seeds]).to(self._device, self._dtype)

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from initbench.core.cell import Cell
 from initbench.engine.timing import Stopwatch, Untimed
+from initbench.engine.training.captured import Captured
 from initbench.engine.training.early_stopping import EarlyStopping
 from initbench.engine.training.measures import LayerRecord, evaluate, one_hot
-from initbench.engine.training.network import StackedMLP
+from initbench.engine.training.network import Observer, StackedMLP
 from initbench.engine.training.noise import Noise
 from initbench.engine.training.updates import Updates
 from initbench.engine.tuning import UNTUNED, Tuning
@@ -74,12 +75,18 @@ class Trainer:
         self._halted = halted
         self._outcomes = [Outcome(steps=self._steps) for _ in cells]
         self._diverged_at = torch.zeros(len(cells), dtype=torch.int64, device=images.device)
+        self._made = torch.zeros((), dtype=torch.int64, device=images.device)
+        """Updates that were begun; in memory, so that a CUDA graph can count on."""
         entries = [REGULARIZERS.make(entry.name) for entry in REGULARIZERS]
         self._regularizers = [r for r in entries if any(cell.strength(r.spec) for cell in cells)]
         self._strengths = {
             r.spec: images.new_tensor([cell.strength(r.spec) for cell in cells]) for r in self._regularizers
         }
         self._early = EarlyStopping(cells, self._network.state)
+        # phases are timed kernel by kernel; float64 is there to check, and its optimizers read no rates from memory
+        captures = images.is_cuda and profile is None and self._updates.capturable and images.dtype == torch.float32
+        self._unobserved = Captured(self._step, self._noise, self._updates, images.device) if captures else self._step
+        """An update of which nothing is recorded."""
 
     def run(self, watch: Stopwatch) -> list[Outcome]:
         """Train, evaluate; `watch` times the phases ``training`` and ``evaluation``."""
@@ -107,20 +114,29 @@ class Trainer:
         lap = self._profile.lap
         with lap("data"):
             images, targets = self._regularized(step, next(batches))
-        record = LayerRecord(self._network) if recorded else None
         self._noise.step = step
+        if recorded:
+            record = LayerRecord(self._network)
+            rows = record.rows(self._step(images, targets, record.observe))
+            for outcome, own in zip(self._outcomes, rows, strict=True):
+                outcome.layer_curves += [{"step": step, "layer": layer, **row} for layer, row in enumerate(own, 1)]
+        else:
+            self._unobserved(images, targets)
+        self._updates.scheduled()
+
+    def _step(self, images: Tensor, targets: Tensor, observe: Observer | None = None) -> Sequence[Tensor]:
+        """Forward, backward and update of all models; the gradients."""
+        lap = self._profile.lap
         with lap("forward"):
-            outputs = self._network(images, self._noise, record.observe if record else None)
+            outputs = self._network(images, self._noise, observe)
             losses = self._loss.of(outputs.transpose(1, 2), self._targets(targets)).mean(dim=1)
         with lap("backward"):
             gradients = torch.autograd.grad((losses + self._penalties()).sum(), self._parameters)
         with lap("optimizer"):
-            first_time = ~losses.detach().isfinite() & (self._diverged_at == 0)
-            self._diverged_at.masked_fill_(first_time, step)
+            self._made += 1
+            self._diverged_at += self._made * (~losses.detach().isfinite() & (self._diverged_at == 0))
             self._updates.step(gradients)
-        if record:
-            for outcome, rows in zip(self._outcomes, record.rows(gradients), strict=True):
-                outcome.layer_curves += [{"step": step, "layer": layer, **row} for layer, row in enumerate(rows, 1)]
+        return gradients
 
     def _minibatches(self) -> Iterator[Batch]:
         """What all models see, update by update: images `batch features`, targets `batch classes`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -52,10 +53,12 @@ class Updates:
             for each, where in self._runs(groups, apart)
         ]
         together = runs if apart else [[group for run in runs for group in run]]
-        self._made = [self._optimizer.over(part, fast=True) for part in together]
+        self._made = [self._optimizer.over(part, parameters[0].device) for part in together]
         self._schedules = [made for each in self._made if (made := schedule.make(each, steps)) is not None]
         self._clip = _column([cell.clip_norm for cell in cells], parameters[0])
         self._clips = any(cell.clip_norm for cell in cells)
+        self._rates = _column(self._told(), self._clip)
+        """What the learning rates are in a CUDA graph."""
 
     def _runs(self, groups: Sequence[list[Group]], apart: bool) -> Iterator[tuple[list[Group], Place]]:
         """Runs of neighbours with equal groups, and where they stand; each network its own run if `apart`."""
@@ -85,6 +88,9 @@ class Updates:
             part.grad = whole[number][where]
         for made in self._made:
             self._optimizer.step(made)
+
+    def scheduled(self) -> None:
+        """Tell the schedules that an update was made."""
         if not self.watches_validation:
             for schedule in self._schedules:
                 schedule.step()
@@ -94,6 +100,33 @@ class Updates:
         if self.watches_validation:
             for schedule, loss in zip(self._schedules, losses, strict=True):
                 schedule.step(loss)
+
+    @property
+    def capturable(self) -> bool:
+        """Whether a CUDA graph may hold `step`."""
+        return self._optimizer.capturable
+
+    @contextmanager
+    def rates_in_memory(self) -> Iterator[None]:
+        """Let `step` read the learning rates from memory: a CUDA graph would keep Python's as they are now."""
+        told = self._told()
+        self._tell(self._rates.unbind())
+        yield
+        self._tell(told)
+
+    def renew_rates(self) -> None:
+        """Bring them there up to date."""
+        if self._schedules:
+            self._rates.copy_(_column(self._told(), self._rates))
+
+    def _told(self) -> list[float]:
+        """The learning rate of each group."""
+        return [group["lr"] for made in self._made for group in made.param_groups]
+
+    def _tell(self, rates: Iterable[float | Tensor]) -> None:
+        groups = (group for made in self._made for group in made.param_groups)
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
 
 
 class Joint:
