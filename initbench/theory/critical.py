@@ -48,6 +48,9 @@ def critical(activation: Activation, bias_variance: float = 0.0) -> CriticalPoin
 
     Raises `UsageError` with the reason where there is none.
     """
+    at_zero = _at_zero(activation, bias_variance)
+    if any(point.attracting for point in at_zero):  # the first in the order below: no other needs to be sought
+        return at_zero[0]
     (points,) = critical_points(activation, [bias_variance])
     if not points:
         raise UsageError(why_none(activation, bias_variance))
