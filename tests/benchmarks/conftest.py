@@ -7,9 +7,13 @@ import sys
 import time
 from importlib.metadata import version
 
+import numpy as np
 import pytest
+import torch
 
 import initbench
+from initbench.datasets import Data
+from initbench.recipe.samples import split
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "seaborn")
 """What the times rest on, beside Python."""
@@ -50,6 +54,22 @@ def seconds(work):
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+@pytest.fixture(scope="session")
+def images():
+    """Noise, as pictures and labels."""
+    drawn = np.random.default_rng(0)
+    return drawn.integers(0, 256, (70_000, 28, 28), dtype=np.uint8), drawn.integers(0, 10, 70_000)
+
+
+@pytest.fixture(scope="session")
+def data(images):
+    """The same, prepared for training."""
+    pixels, labels = (torch.from_numpy(array) for array in images)
+    x = pixels.flatten(1).float() / 255
+    whole = Data(x[:60_000], labels[:60_000], x[60_000:], labels[60_000:], shape=(1, 28, 28), classes=10)
+    return split(whole, "standardize", 10_000, 0)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import itertools
 import time
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
 import yardsticks
@@ -31,25 +30,10 @@ from initbench.grid.stacks import ENGINES, Engine
 from initbench.grid.study import Study
 from initbench.grid.training import Job, run_training
 from initbench.grid.training_plan import identity, plan_training
-from initbench.recipe.samples import split
 
 CELL = Cell(depth=1, width=100, activation="relu", optimizer="adam", lr=1e-3, batch_size=64, steps=200)
 DEPTHS = pytest.mark.parametrize("depth", [1, 3], ids=["784-100-10", "784-100-100-100-10"])
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def images():
-    drawn = np.random.default_rng(0)
-    return drawn.integers(0, 256, (70_000, 28, 28), dtype=np.uint8), drawn.integers(0, 10, 70_000)
-
-
-@pytest.fixture(scope="module")
-def data(images):
-    pixels, labels = (torch.from_numpy(array) for array in images)
-    x = pixels.flatten(1).float() / 255
-    whole = Data(x[:60_000], labels[:60_000], x[60_000:], labels[60_000:], shape=(1, 28, 28), classes=10)
-    return split(whole, "standardize", 10_000, 0)
 
 
 @pytest.fixture(scope="module")
