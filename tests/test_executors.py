@@ -158,9 +158,9 @@ WAYS = {"asleep": "time.sleep(1e6)", "at work": "\n            while True: torch
 def test_a_stack_that_hangs_is_left_alone_and_the_program_ends(tmp_path, way):
     (tmp_path / "stuck.py").write_text(STUCK.replace("WAIT", WAYS[way]))
     command = [sys.executable, "-m", "initbench", "train-grid", "--plugin", "stuck.py", "--stack-timeout", "1.5",
-               "--no-figures", "--set", "optimizer=stuck", "--set", "lr=0.1,0.3", "--set", "depth=1", "--set",
-               "steps=3", "--set", "init=he", "--set", "activation=relu", "--set", "momentum=0.0", "--set",
-               "seeds=1"]  # fmt: skip
+               "--executor", "threads", "--no-figures", "--set", "optimizer=stuck", "--set", "lr=0.1,0.3", "--set",
+               "depth=1", "--set", "steps=3", "--set", "init=he", "--set", "activation=relu", "--set", "momentum=0.0",
+               "--set", "seeds=1"]  # fmt: skip
     start = time.monotonic()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1, done.stderr

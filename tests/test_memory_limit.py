@@ -2,42 +2,44 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
+import initbench as ib
 from initbench.core.cell import Cell
 from initbench.engine import device as devices
 from initbench.grid.stacks import Engine, Failed, Session, trained
 
-PROGRAM = """
+RATES = [0.1 / (1 + n) for n in range(8)]
+"""So few networks are one stack, whatever the tuning."""
+
+
+def study(rates=RATES, width=1024):
+    fix = {"depth": 3, "width": width, "steps": 2, "batch_size": 64, "activation": "relu"}
+    return ib.Study(compare={"lr": rates}, fix=fix, seeds=1)
+
+
+LIMITED = f"""
 import resource, sys
 import initbench as ib
-fix = {"depth": 3, "width": 1024, "steps": 2, "batch_size": 64, "activation": "relu"}
-study = lambda rates, **more: ib.Study(compare={"lr": rates}, fix={**fix, **more}, seeds=1)
+from test_memory_limit import study
 ib.run(study([0.1], width=8), sys.argv[1] + "-first", device="cpu")  # what is loaded and begun once
-if extra := int(sys.argv[2]):
-    size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (size + extra * 2**20,) * 2)
-ib.run(study([0.1 / (1 + n) for n in range(8)]), sys.argv[1], device="cpu")
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + {200 * 2**20},) * 2)
+ib.run(study(), sys.argv[1], device="cpu")
 """
-
-
-def ran(folder, extra):
-    """The runs of eight networks by a process of its own that may take so many MiB more than at its start; 0: all.
-
-    So few are one stack, whatever the tuning.
-    """
-    command = [sys.executable, "-c", PROGRAM, str(folder), str(extra)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return pd.read_parquet(folder / "runs.parquet")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits a process's address space")
 def test_a_stack_that_does_not_fit_is_trained_in_parts_and_the_table_says_so(tmp_path):
-    free, tight = (ran(tmp_path / str(extra), extra) for extra in (0, 200))
+    free = ib.run(study(), tmp_path / "free", device="cpu").runs
+    done = subprocess.run([sys.executable, "-c", LIMITED, str(tmp_path / "tight")], cwd=Path(__file__).parent,
+                          capture_output=True, text=True, timeout=120)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    tight = pd.read_parquet(tmp_path / "tight/runs.parquet")
     assert set(free.stack_size) == {8}
     assert set(tight.status) == {"finished"}
     assert set(tight.stack_size) <= {1, 2, 4}

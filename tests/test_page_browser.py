@@ -17,6 +17,8 @@ pytestmark = pytest.mark.skipif(
     not (BROWSER and DRIVER), reason="needs the Debian packages chromium and chromium-driver"
 )
 
+EIGHTH, EIGHTH_ROWS = {"nesterov": [False], "batch_size": [64], "width": [50]}, 1_296
+"""Of the sweep: enough where it is no question how many rows a page can bear."""
 WAIT = 60
 """Seconds in which a busy machine does what a quiet one does at once."""
 
@@ -44,13 +46,17 @@ def driver():
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Paths of pages: a whole sweep, and a small one whose names are markup."""
+    """Paths of pages: a whole sweep, an eighth of one with a comparison's figures alone, and one of hostile names."""
     root = tmp_path_factory.mktemp("browser")
     hostile = {**made.FEW, "init": ["he_normal", made.HOSTILE], "activation": ["<img src=x onerror=alert(2)>", "relu"]}
-    folders = {"sweep": made.sweep(root / "sweep"), "hostile": made.training(root / "hostile", **hostile)}
-    for name, folder in folders.items():
-        (root / f"{name}.html").write_text(page.html(folder), encoding="utf-8")
-    return {name: root / f"{name}.html" for name in folders}
+    texts = {"sweep": page.html(made.sweep(root / "sweep")),
+             "hostile": page.html(made.training(root / "hostile", **hostile))}  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "figures", lambda *_: ())
+        texts["eighth"] = page.html(made.training(root / "eighth", **EIGHTH))
+    for name, text in texts.items():
+        (root / f"{name}.html").write_text(text, encoding="utf-8")
+    return {name: root / f"{name}.html" for name in texts}
 
 
 class Shown:
@@ -107,6 +113,11 @@ def sweep(driver, written):
     return Shown(driver, written["sweep"])
 
 
+@pytest.fixture
+def eighth(driver, written):
+    return Shown(driver, written["eighth"])
+
+
 def test_nothing_leaves_the_page_and_nothing_is_complained_of(driver, written):
     Shown(driver, written["sweep"])
     asked = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
@@ -147,69 +158,69 @@ def test_sort_by_mouse_and_by_keyboard(sweep):
     assert header.get_attribute("aria-sort") == "ascending"
 
 
-def test_filter_by_factor(sweep):
-    sweep.choose("init", "zeros")
-    sweep.until(lambda: sweep.count == 10_368 // 6)
-    sweep.choose("lr", "0.01")
-    sweep.until(lambda: sweep.count == 10_368 // 18)
-    assert set(sweep.column("lr")) == {"0.01"}
-    sweep.choose("init", "ones")
-    sweep.until(lambda: sweep.count == 10_368 // 9)
-    sweep.driver.find_element("xpath", "//button[text()='Show all rows']").click()
-    sweep.until(lambda: sweep.count == 10_368)
+def test_filter_by_factor(eighth):
+    eighth.choose("init", "zeros")
+    eighth.until(lambda: eighth.count == EIGHTH_ROWS // 6)
+    eighth.choose("lr", "0.01")
+    eighth.until(lambda: eighth.count == EIGHTH_ROWS // 18)
+    assert set(eighth.column("lr")) == {"0.01"}
+    eighth.choose("init", "ones")
+    eighth.until(lambda: eighth.count == EIGHTH_ROWS // 9)
+    eighth.driver.find_element("xpath", "//button[text()='Show all rows']").click()
+    eighth.until(lambda: eighth.count == EIGHTH_ROWS)
 
 
-def test_columns_are_chosen(sweep):
-    header = f".tabulator-col[tabulator-field={sweep.field('lr')}]"
+def test_columns_are_chosen(eighth):
+    header = f".tabulator-col[tabulator-field={eighth.field('lr')}]"
     shown = f"return getComputedStyle(document.querySelector('{header}')).display"
-    assert sweep.script(shown) != "none"
-    sweep.choose("columns", "lr")
-    assert sweep.script(shown) == "none"
-    assert sweep.field("cell_id")
-    sweep.choose("columns", "cell id")
-    assert len(sweep.column("cell_id")[0]) == 16
+    assert eighth.script(shown) != "none"
+    eighth.choose("columns", "lr")
+    assert eighth.script(shown) == "none"
+    assert eighth.field("cell_id")
+    eighth.choose("columns", "cell id")
+    assert len(eighth.column("cell_id")[0]) == 16
 
 
-def test_brushing_an_axis_filters_the_table(sweep):
+def test_brushing_an_axis_filters_the_table(eighth):
     """Drag along the upper half of the first axis, where half of the initializers are."""
     from selenium.webdriver import ActionChains
 
-    lines = sweep.one(".lines")
-    sweep.script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", lines)
+    lines = eighth.one(".lines")
+    eighth.script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", lines)
     size = lines.size
     top, bottom = 36, size["height"] - 28  # where the page places the axes
     corner = {"x": 55 - size["width"] // 2, "y": -size["height"] // 2}
 
     def drag(start, end):
-        chain = ActionChains(sweep.driver, duration=50).move_to_element_with_offset(
+        chain = ActionChains(eighth.driver, duration=50).move_to_element_with_offset(
             lines, corner["x"], corner["y"] + start
         )
         chain.click_and_hold().move_by_offset(0, (end - start) // 2).move_by_offset(0, end - start - (end - start) // 2)
         chain.release().perform()
 
     drag(top + 4, (top + bottom) // 2)
-    sweep.until(lambda: sweep.count == 10_368 // 2)
-    kept = sweep.one(".chip").text
+    eighth.until(lambda: eighth.count == EIGHTH_ROWS // 2)
+    kept = eighth.one(".chip").text
     assert kept.startswith("init ")
-    assert set(sweep.column("init")) <= {"uniform", "zeros", "ones"}
-    sweep.one("input[type=search]").send_keys("sgd")
-    sweep.until(lambda: sweep.count == 10_368 // 4)
-    sweep.one(".chip").click()
-    sweep.until(lambda: sweep.count == 10_368 // 2)
-    assert "he_normal" in sweep.column("init")
+    assert set(eighth.column("init")) <= {"uniform", "zeros", "ones"}
+    eighth.one("input[type=search]").send_keys("sgd")
+    eighth.until(lambda: eighth.count == EIGHTH_ROWS // 4)
+    eighth.one(".chip").click()
+    eighth.until(lambda: eighth.count == EIGHTH_ROWS // 2)
+    assert "he_normal" in eighth.column("init")
 
 
-def test_a_range_is_kept_without_a_mouse(sweep):
-    sweep.menu("range")
-    form = sweep.one(".menu[data-column=range] form")
-    sweep.script("const select = arguments[0].querySelector('select');"
+def test_a_range_is_kept_without_a_mouse(eighth):
+    eighth.menu("range")
+    form = eighth.one(".menu[data-column=range] form")
+    eighth.script("const select = arguments[0].querySelector('select');"
                  "select.value = [...select.options].find(o => o.text === 'val_accuracy').value", form)  # fmt: skip
     form.find_element("name", "low").send_keys("0.7")
     form.find_element("css selector", "button").send_keys("\ue007")
-    expected = int((made.runs()["val_accuracy"].round(9) >= 0.7).sum())
-    sweep.until(lambda: sweep.count == expected)
-    assert sweep.one(".chip").text.startswith("val_accuracy 0.7")
-    assert all(float(value) >= 0.7 for value in sweep.column("val_accuracy"))
+    expected = int((made.runs(**EIGHTH)["val_accuracy"].round(9) >= 0.7).sum())
+    eighth.until(lambda: eighth.count == expected)
+    assert eighth.one(".chip").text.startswith("val_accuracy 0.7")
+    assert all(float(value) >= 0.7 for value in eighth.column("val_accuracy"))
 
 
 def test_names_are_text(driver, written):
@@ -225,22 +236,22 @@ def test_names_are_text(driver, written):
     assert driver.get_log("browser") == []
 
 
-def test_dark_and_light(sweep):
+def test_dark_and_light(eighth):
     def background():
-        return sweep.script("return getComputedStyle(document.body).backgroundColor")
+        return eighth.script("return getComputedStyle(document.body).backgroundColor")
 
     def card():
-        return sweep.script("return getComputedStyle(document.querySelector('.card')).backgroundColor")
+        return eighth.script("return getComputedStyle(document.querySelector('.card')).backgroundColor")
 
-    sweep.script("document.documentElement.dataset.theme = 'light'; dispatchEvent(new Event('resize'))")
+    eighth.script("document.documentElement.dataset.theme = 'light'; dispatchEvent(new Event('resize'))")
     light = background()
-    sweep.one("#theme").click()
+    eighth.one("#theme").click()
     dark = background()
     brightness = [sum(map(int, color.strip("rgb()").split(", ")[:3])) for color in (light, dark, card())]
     assert brightness[0] > 700
     assert brightness[1] < 150
     assert brightness[2] > 700  # figures are drawn for paper
-    sweep.one("#theme").click()
+    eighth.one("#theme").click()
     assert background() == light
 
 
@@ -254,10 +265,10 @@ def test_a_narrow_window_scrolls_in_one_direction(driver, written):
         driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def test_the_first_stop_of_the_keyboard_leads_to_the_answer(sweep):
+def test_the_first_stop_of_the_keyboard_leads_to_the_answer(eighth):
     from selenium.webdriver import ActionChains
 
-    ActionChains(sweep.driver).send_keys("\ue004").perform()  # tab
-    assert sweep.script("return document.activeElement.textContent") == "Skip to the answer"
-    reached = sweep.script("return [...document.querySelectorAll('.tabulator-col')].every(e => e.tabIndex === 0)")
+    ActionChains(eighth.driver).send_keys("\ue004").perform()  # tab
+    assert eighth.script("return document.activeElement.textContent") == "Skip to the answer"
+    reached = eighth.script("return [...document.querySelectorAll('.tabulator-col')].every(e => e.tabIndex === 0)")
     assert reached

@@ -30,6 +30,12 @@ def grid(tmp_path_factory):
     return Results(made.training(tmp_path_factory.mktemp("grid") / "g", **levels))
 
 
+@pytest.fixture
+def without_other_figures(monkeypatch):
+    """A page has its comparisons' figures alone: the others take seconds to draw."""
+    monkeypatch.setattr(page, "figures", lambda *_: ())
+
+
 @pytest.mark.parametrize("spec", ["final(of=test_accuracy)", "final(of=test_loss)", "gap", "gap(of=loss)", "diverged",
                                   "reached(value=0.5)", "reached(value=0.5, of=val_loss)"])  # fmt: skip
 def test_measures_of_runs_are_the_same_run_by_run(grid, spec):
@@ -90,6 +96,7 @@ def test_of_a_sweep_the_best_configuration_comes_first(grid):
 
 
 @pytest.mark.parametrize("levels", [{"seed": [0]}, {"init": ["he_normal"], "activation": ["relu"], "lr": [0.1]}])
+@pytest.mark.usefixtures("without_other_figures")
 def test_one_seed_or_one_level_is_no_comparison(tmp_path, levels):
     folder = made.training(tmp_path / "t", **{**made.FEW, **levels})
     assert comparisons.of_training(Results(folder)) is None
@@ -109,6 +116,7 @@ def test_without_an_initializer_the_first_factor_is_compared(tmp_path):
     assert (found.by, found.baseline) == ("activation", "relu")
 
 
+@pytest.mark.usefixtures("without_other_figures")
 def test_where_something_was_expected_a_comparison_is_folded(tmp_path):
     folder = made.tuned(tmp_path / "t")
     assert '<section id="compared"' in page.html(folder)
@@ -121,6 +129,7 @@ def test_where_something_was_expected_a_comparison_is_folded(tmp_path):
     assert text.count('<details class="compared"><summary>Levels of init against he_normal</summary>') == 1
 
 
+@pytest.mark.usefixtures("without_other_figures")
 def test_each_part_has_the_files_of_its_comparison(tmp_path):
     folder = tmp_path / "study"
     parts = {part: Results(made.tuned(folder / part)) for part in ("early", "late")}

@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
+from plugin_catalogues import program
 
 from initbench.core.errors import UsageError
 from initbench.grid.study import Study
@@ -28,7 +29,7 @@ from initbench.grid.training import prepare
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason='Ray is not installed: pip install "initbench[ray]"')
 
 GRID = ["--set", "init=he", "--set", "activation=relu,tanh", "--set", "depth=1", "--set", "lr=0.1,0.01", "--set",
-        "momentum=0.0", "--set", "optimizer=sgd", "--set", "steps=250", "--set", "seeds=8"]  # fmt: skip
+        "momentum=0.0", "--set", "optimizer=sgd", "--set", "steps=250", "--set", "seeds=4"]  # fmt: skip
 FAULTS = """
 import os, time, torch, initbench
 
@@ -165,7 +166,7 @@ def on(cluster):
 @pytest.fixture(scope="module")
 def whole(cluster):
     """What one process gives."""
-    ended(started(cluster, cluster.folder / "whole", *GRID))
+    ended(started(cluster, cluster.folder / "whole", *GRID, "--executor", "threads"))
     return untimed(cluster.folder / "whole")
 
 
@@ -190,7 +191,7 @@ def test_ctrl_c_keeps_what_is_done_and_threads_go_on_from_there(cluster, whole):
     err = ended(running, 1)
     assert err == "Error: interrupted; what was finished is kept, and the same command goes on there\n"
     kept = {path: path.stat().st_mtime_ns for path in parts(out)}
-    ended(started(cluster, out, *GRID))
+    ended(started(cluster, out, *GRID, "--executor", "threads"))
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     pd.testing.assert_frame_equal(untimed(out), whole, check_exact=True)
 
@@ -233,16 +234,18 @@ def test_a_missing_token_is_named(cluster):
         " ~/.ray/auth_token or a file named by RAY_AUTH_TOKEN_PATH, and set RAY_AUTH_MODE=token\n")  # fmt: skip
 
 
-def test_a_cluster_that_is_not_there_is_told_at_once(cluster):
-    running = started(cluster, cluster.folder / "nowhere", *GRID, "--executor", "ray", "--address", "127.0.0.1:1")
-    assert ended(running, 1) == "Error: there is no Ray cluster at 127.0.0.1:1: Connection refused\n"
+def test_a_cluster_that_is_not_there_is_told_at_once(tmp_path):
+    done = program("train-grid", *GRID, "--executor", "ray", "--address", "127.0.0.1:1", "--out", tmp_path / "out")
+    told = "Error: there is no Ray cluster at 127.0.0.1:1: Connection refused\n"
+    assert (done.exit_code, done.stderr, done.stdout) == (1, told, "")
 
 
-def test_without_ray_the_extra_is_named(tmp_path):
-    code = "import sys; sys.modules['ray'] = None; from initbench.cli import main; main()"
-    options = ["train-grid", *GRID, "--executor", "ray", "--out", str(tmp_path / "out")]
-    done = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (2, 'Error: ray is not installed here: pip install "initbench[ray]"\n')
+def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "initbench.grid.on_ray", raising=False)  # as in a process that has not loaded it
+    monkeypatch.delattr("initbench.grid.on_ray", raising=False)
+    done = program("train-grid", *GRID, "--executor", "ray", "--out", tmp_path / "out")
+    assert (done.exit_code, done.stderr) == (2, 'Error: ray is not installed here: pip install "initbench[ray]"\n')
     assert not (tmp_path / "out").exists()
 
 

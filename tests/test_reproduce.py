@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from plugin_catalogues import lent_catalogues, program
 
 import initbench as ib
 from initbench.analysis.equality import BIT_EQUAL, DIFFERS, ROUNDING, WITHIN, compared
@@ -65,6 +66,7 @@ MAGNIFYING = ["--set=init=xavier", "--set=activation=tanh", "--set=depth=2", "--
               "--set=lr=0.1,0.001", "--set=steps=100", "--set=momentum=0", "--set=nesterov=false",
               "--set=batch_size=64", "--set=seeds=1"]  # fmt: skip
 """Adam with 0.1 magnifies a difference in the last bit a million times, with 0.001 hardly."""
+QUIET = ("--no-figures", "--executor=threads")  # nothing here is drawn, or so much that processes train sooner
 TWO, FOUR = "2 threads, no stacks", "4 threads, stacks of 8"
 PARTS = ("train", "variance", "jacobian", "phase", "landscape")
 LIKE_ANOTHER_CPU = {
@@ -104,7 +106,7 @@ def answered(tmp_path_factory, *ways):
         running = []
         for folder, way in zip(folders[some], ways[some], strict=True):
             (folder / "same.toml").write_text(STUDY)
-            running.append(start(folder, "run", "same.toml", "--no-figures", "--device=cpu", **way))
+            running.append(start(folder, "run", "same.toml", *QUIET, "--device=cpu", **way))
         for process in running:
             assert ended(process)[0] == 0
     return [folder / "results/same" for folder in folders]
@@ -160,7 +162,7 @@ def test_every_part_is_made_again_bit_equal(ways):
 
 
 def test_on_another_processor_trainings_are_held_to_their_own_rounding(tmp_path):
-    assert ended(start(tmp_path, "train-grid", *MAGNIFYING, "--no-figures", "--out=t"))[0] == 0
+    assert program("train-grid", *MAGNIFYING, *QUIET, f"--out={tmp_path / 't'}").exit_code == 0
     code, told, errors = ended(start(tmp_path, "reproduce", "t", "--format=csv", **LIKE_ANOTHER_CPU))
     table = pd.read_csv(io.StringIO(told))
     assert code == 0, told + errors
@@ -185,7 +187,7 @@ SMALL = ["--set=init=he,zeros", "--set=activation=relu", "--set=depth=1", "--set
 @pytest.fixture
 def trained(run):
     """Eight runs in the folder t."""
-    assert run("train-grid", *SMALL, "--no-figures", "--out=t").exit_code == 0
+    assert run("train-grid", *SMALL, *QUIET, "--out=t").exit_code == 0
     return Path("t")
 
 
@@ -233,34 +235,40 @@ def mine(tensor):
 """
 
 
-def test_a_plug_in_that_is_missing_or_another_is_told(run, tmp_path):
-    (tmp_path / "mine.py").write_text(PLUGIN.format(scale=2))
-    (tmp_path / "other.py").write_text(PLUGIN.format(scale=3))
+@pytest.fixture
+def alone(run):
+    """The program as if in a process of its own: what a plug-in registers is gone after it."""
+
+    def called(*arguments):
+        with lent_catalogues():
+            return run(*arguments)
+
+    return called
+
+
+def test_a_plug_in_that_is_missing_or_another_is_told(alone):
+    Path("mine.py").write_text(PLUGIN.format(scale=2))
+    Path("other.py").write_text(PLUGIN.format(scale=3))
     made = ["variance", "--init=mine", "--activation=relu", "--depth=2", "--width=8", "--seeds=1", "--batch=4"]
-
-    def program(*arguments):
-        """In a process of its own: what a plug-in registers stays."""
-        return ended(start(tmp_path, *arguments))
-
-    assert program(*made, "--plugin=mine.py", "--no-figures", "--out=v")[0] == 0
-    code, _, errors = program("reproduce", "v")
+    assert alone(*made, "--plugin=mine.py", "--no-figures", "--out=v").exit_code == 0
+    done = alone("reproduce", "v")
     told = "the results rest on a plug-in that is not there: initializer mine; give its file with --plugin"
-    assert (code, errors) == (2, f"Error: {told}\n")
-    assert program("reproduce", "v", "--plugin=mine.py")[0] == 0
-    code, _, errors = program("reproduce", "v", "--plugin=other.py")
-    assert (code, errors) == (3, "Note: the code of the plug-in initializer mine is another\n")
+    assert (done.exit_code, done.stderr) == (2, f"Error: {told}\n")
+    assert alone("reproduce", "v", "--plugin=mine.py").exit_code == 0
+    done = alone("reproduce", "v", "--plugin=other.py")
+    assert (done.exit_code, done.stderr) == (3, "Note: the code of the plug-in initializer mine is another\n")
 
 
-def test_another_plug_in_is_not_put_down_to_rounding(tmp_path):
+def test_another_plug_in_is_not_put_down_to_rounding(alone):
     """A change of the code as small as some roundings, in a training that magnifies them."""
-    (tmp_path / "mine.py").write_text(PLUGIN.format(scale=2))
-    (tmp_path / "other.py").write_text(PLUGIN.format(scale=2.00002))
+    Path("mine.py").write_text(PLUGIN.format(scale=2))
+    Path("other.py").write_text(PLUGIN.format(scale=2.00002))
     made = [option for option in MAGNIFYING if not option.startswith(("--set=init", "--set=lr"))]
     made += ["--set=init=mine,xavier", "--set=lr=0.1", "--plugin=mine.py"]
-    assert ended(start(tmp_path, "train-grid", *made, "--no-figures", "--out=t"))[0] == 0
-    code, told, errors = ended(start(tmp_path, "reproduce", "t", "--plugin=other.py", "--format=csv"))
-    assert (code, errors) == (3, "Note: the code of the plug-in initializer mine is another\n")
-    row = pd.read_csv(io.StringIO(told)).set_index("column").loc["test_loss"]
+    assert alone("train-grid", *made, *QUIET, "--out=t").exit_code == 0
+    done = alone("reproduce", "t", "--plugin=other.py", "--format=csv")
+    assert (done.exit_code, done.stderr) == (3, "Note: the code of the plug-in initializer mine is another\n")
+    row = pd.read_csv(io.StringIO(done.stdout)).set_index("column").loc["test_loss"]
     assert (row["rounding"], row["word"]) == (0, DIFFERS)
     assert "mine-tanh-2-0.1" in row["first"]
 
@@ -281,7 +289,7 @@ def test_no_algorithm_on_the_cpu_is_nondeterministic(run):
     noisy = [f"--set={name}=0.1" for name in ("dropout", "mixup", "cutout", "label_smoothing")]
     torch.use_deterministic_algorithms(True)  # raises where one is
     try:
-        trained = run("train-grid", *SMALL, *noisy, "--set=batch_norm=true", "--no-figures", "--out=t")
+        trained = run("train-grid", *SMALL, *noisy, "--set=batch_norm=true", *QUIET, "--out=t")
         measured = run("variance", "--init=lsuv", "--depth=2", "--width=8", "--seeds=1", "--batch=4", "--no-figures")
     finally:
         torch.use_deterministic_algorithms(False)

@@ -6,6 +6,7 @@ import functools
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import torch
 from click.testing import CliRunner
 
 import initbench as ib
+from initbench.analysis import page
 from initbench.cli import main
 from initbench.core.cell import Cell
 from initbench.core.errors import UsageError
@@ -51,6 +53,22 @@ def run(tmp_path, monkeypatch):
     """Call the program in an empty folder."""
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def told_and_kept(tmp_path_factory):
+    """What the program says when it has trained `SMALL`, and the folder of its results."""
+    folder = tmp_path_factory.mktemp("small")
+    with contextlib.chdir(folder):
+        done = CliRunner().invoke(main, ["train-grid", *SMALL])
+    assert done.exit_code == 0, done.output
+    return done.output, folder / "results/digits"
+
+
+@pytest.fixture
+def trained(run, told_and_kept):
+    """A copy of the results of `SMALL`, where a test may damage them."""
+    return Path(shutil.copytree(told_and_kept[1], "results/digits"))
 
 
 def untimed(runs):
@@ -108,12 +126,10 @@ def test_the_question_may_be_edited(tmp_path, monkeypatch):
     ib.run(study(question="What else?"), tmp_path)
 
 
-def test_the_same_command_again_trains_nothing(run, monkeypatch):
-    first = run("train-grid", *SMALL)
-    assert first.exit_code == 0, first.output
+def test_the_same_command_again_trains_nothing(run, trained, told_and_kept, monkeypatch):
     monkeypatch.setitem(ENGINES, "stacked", Engine(lambda *_: pytest.fail("trained again")))
     again = run("train-grid", *SMALL)
-    assert again.output == first.output
+    assert again.output == told_and_kept[0]
 
 
 def test_only_what_is_missing_is_trained(tmp_path, monkeypatch):
@@ -139,28 +155,29 @@ def test_only_what_is_missing_is_trained(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(untimed(whole), untimed(resumed))
 
 
-PROGRAM = [sys.executable, "-m", "initbench", "train-grid", "--no-figures", "--set", "steps=60", "--set", "depth=1",
-           "--set", "activation=relu,tanh", "--set", "batch_size=64", "--out"]  # fmt: skip
+LONG = ["train-grid", "--no-figures", "--executor", "threads", "--set", "steps=60", "--set", "depth=1", "--set",
+        "activation=relu,tanh", "--set", "batch_size=64", "--out"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    """The table of `PROGRAM`."""
+    """The table of `LONG`."""
     folder = tmp_path_factory.mktemp("whole")
-    subprocess.run([*PROGRAM, folder], check=True, capture_output=True)
+    assert CliRunner().invoke(main, [*LONG, str(folder)]).exit_code == 0
     return pd.read_parquet(folder / "runs.parquet")
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.3, 1.0])
 def test_a_killed_run_goes_on_and_ends_in_the_same_table(tmp_path, uninterrupted, moment):
-    killed = subprocess.Popen([*PROGRAM, tmp_path / "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "initbench", *LONG, tmp_path / "killed"]
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not list(tmp_path.glob("killed/parts/*.parquet")) and killed.poll() is None:
         time.sleep(0.01)
     time.sleep(moment)
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
     kept = {path: path.read_bytes() for path in tmp_path.glob("killed/parts/*.parquet")}
-    subprocess.run([*PROGRAM, tmp_path / "killed"], check=True, capture_output=True)
+    assert CliRunner().invoke(main, [*LONG, str(tmp_path / "killed")]).exit_code == 0
     assert kept
     assert all(path.read_bytes() == content for path, content in kept.items())
     resumed = pd.read_parquet(tmp_path / "killed/runs.parquet")
@@ -262,26 +279,24 @@ def test_a_study_of_nothing_but_impossible_cells_is_refused(tmp_path, fix, messa
     assert not (tmp_path / "out").exists()
 
 
-def test_another_studys_folder_is_left_as_it_is(run):
-    run("train-grid", *SMALL, "--out", "out")
-    before = {path: path.read_bytes() for path in Path("out").rglob("*.parquet")}
-    done = run("train-grid", *small(lr=0.3), "--out", "out")
-    assert done.stderr == "Error: out holds another study's results; give another folder with --out\n"
+def test_another_studys_folder_is_left_as_it_is(run, trained):
+    before = {path: path.read_bytes() for path in trained.rglob("*.parquet")}
+    done = run("train-grid", *small(lr=0.3), "--out", trained)
+    assert done.stderr == f"Error: {trained} holds another study's results; give another folder with --out\n"
     assert done.exit_code == 2
-    assert {path: path.read_bytes() for path in Path("out").rglob("*.parquet")} == before
+    assert {path: path.read_bytes() for path in trained.rglob("*.parquet")} == before
 
 
-def test_a_damaged_part_is_set_aside_and_trained_again(run):
-    run("train-grid", *SMALL)
-    whole = ib.load("results/digits").runs
+def test_a_damaged_part_is_set_aside_and_trained_again(run, trained):
+    whole = ib.load(trained).runs
     for name in ("runs.parquet", "manifest.json"):
-        Path("results/digits", name).unlink()
-    part = next(Path("results/digits/parts").iterdir())
+        (trained / name).unlink()
+    part = next((trained / "parts").iterdir())
     part.write_bytes(part.read_bytes()[:100])
-    done = run("train-grid", *SMALL)
+    done = run("train-grid", *SMALL, "--no-figures")
     assert done.exit_code == 0, done.output
     assert part.with_name(part.name + ".damaged").exists()
-    pd.testing.assert_frame_equal(untimed(whole), untimed(ib.load("results/digits").runs))
+    pd.testing.assert_frame_equal(untimed(whole), untimed(ib.load(trained).runs))
 
 
 def test_curves_are_recorded_and_recording_leaves_no_trace(tmp_path):
@@ -374,8 +389,10 @@ def test_what_is_set_anew_is_another_question():
 
 
 def test_a_closed_standard_error_is_no_matter(tmp_path):
-    """The shell's 2>&-, under which Python has no sys.stderr."""
-    command = [sys.executable, "-m", "initbench", "train-grid", *small(steps=2), "--no-figures"]
+    """The shell's 2>&-, under which Python has no sys.stderr; and without figures nothing slow is loaded in vain."""
+    asked = "any(name in sys.modules for name in ('matplotlib', 'scipy.stats', 'sklearn'))"
+    code = f"import sys; from initbench.cli import main; main(standalone_mode=False); sys.exit({asked})"
+    command = [sys.executable, "-c", code, "train-grid", *small(steps=2), "--no-figures", "--executor", "threads"]
     done = subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", *command], cwd=tmp_path, stdout=subprocess.PIPE)
     assert done.returncode == 0
     assert ib.load(tmp_path / "results/digits").finished
@@ -399,7 +416,8 @@ def test_dry_run_tells_and_writes_nothing(run, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["csv", "json"])
-def test_csv_and_json_have_standard_output_to_themselves(run, form):
+def test_csv_and_json_have_standard_output_to_themselves(run, trained, monkeypatch, form):
+    monkeypatch.setattr(page, "write_all", lambda *_: [Path("report.html"), Path("figure.png")])
     done = run("train-grid", *SMALL, "--format", form)
     read = pd.read_csv if form == "csv" else pd.read_json
     frame = read(io.StringIO(done.stdout))
@@ -407,14 +425,13 @@ def test_csv_and_json_have_standard_output_to_themselves(run, form):
     assert done.stderr == ""
 
 
-def test_the_table_has_the_columns_that_others_rely_on(run):
-    run("train-grid", *SMALL)
+def test_the_table_has_the_columns_that_others_rely_on(run, trained):
     wanted = ["cell_id", "training_id", "study", "name", "init", "activation", "depth", "width", "optimizer", "lr",
               "momentum", "nesterov", "batch_size", "steps", "seed", "dataset", "normalization", "l1", "l2", "dropout",
               "batch_norm", "cutout", "mixup", "label_smoothing", "stochastic_depth", "early_stopping", "status",
               "weight_decay", "diverged_at", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss",
               "test_accuracy", "seconds", "device", "engine"]  # fmt: skip
-    runs = ib.load("results/digits").runs
+    runs = ib.load(trained).runs
     assert set(wanted) <= set(runs)
     listed = {row["name"] for row in json.loads(run("list", "columns", "--format", "json").stdout)}
     regularizers = {row["name"] for row in json.loads(run("list", "regularizers", "--format", "json").stdout)}
@@ -424,67 +441,63 @@ def test_the_table_has_the_columns_that_others_rely_on(run):
 
 
 def test_profile_says_where_the_time_goes(run):
-    out = run("train-grid", *SMALL, "--profile").output
+    out = run("train-grid", *SMALL, "--profile", "--no-figures").output
     assert all(f"  {phase}" in out for phase in ("data", "forward", "backward", "optimizer"))
 
 
-def test_verify_agrees_with_what_is_stored(run):
-    run("train-grid", *SMALL)
-    done = run("verify", "results/digits", "--runs", "3", "--format", "csv")
+def test_verify_agrees_with_what_is_stored(run, trained):
+    done = run("verify", trained, "--runs", "3", "--format", "csv")
     assert done.exit_code == 0, done.output
     table = pd.read_csv(io.StringIO(done.stdout))
     assert len(table) == 3
     assert (table.loss_64 < 1e-9).all()
     assert (table.loss_32 < 1e-3).all()
     assert table.agrees.all()
-    assert "Largest differences: loss_32" in run("verify", "results/digits", "--runs", "1").output
+    assert "Largest differences: loss_32" in run("verify", trained, "--runs", "1").output
 
 
-def test_verify_refuses_other_data_and_another_study(run):
-    run("train-grid", *SMALL)
-    manifest = Path("results/digits/manifest.json")
+def test_verify_refuses_other_data_and_another_study(run, trained):
+    manifest = trained / "manifest.json"
     told = json.loads(manifest.read_text())
     manifest.write_text(json.dumps({**told, "data": {"digits": "0" * 16}}))
-    assert run("verify", "results/digits").stderr == (
+    assert run("verify", trained).stderr == (
         "Error: the data set digits is not what the results rest on: its content is another\n")  # fmt: skip
     manifest.write_text(json.dumps(told))
-    study_file = Path("results/digits/study.toml")
+    study_file = trained / "study.toml"
     study_file.write_text(study_file.read_text().replace("0.01", "0.02"))
-    assert run("verify", "results/digits").stderr == (
+    assert run("verify", trained).stderr == (
         "Error: the study is not that of the results: they lack some of its cells\n")  # fmt: skip
 
 
 def test_verify_compares_who_diverged_in_each_precision(run):
-    run("train-grid", *small(lr=1e30, optimizer="sgd", init="he"))
+    run("train-grid", *small(lr=1e30, optimizer="sgd", init="he"), "--no-figures")
     table = pd.read_csv(io.StringIO(run("verify", "results/digits", "--runs", "2", "--format", "csv").stdout))
     assert set(table.status) == {"diverged"}
     assert table.agrees.all()
 
 
-def test_variance_leaves_the_results_of_a_training_alone(run):
-    run("train-grid", *SMALL, "--out", "out")
-    before = {path: path.read_bytes() for path in Path("out").rglob("*.parquet")}
-    done = run("variance", "--depth", "2", "--width", "8", "--init", "he", "--activation", "relu", "--out", "out")
-    assert done.stderr == "Error: out holds another study's results; give another folder with --out\n"
+def test_variance_leaves_the_results_of_a_training_alone(run, trained):
+    before = {path: path.read_bytes() for path in trained.rglob("*.parquet")}
+    done = run("variance", "--depth", "2", "--width", "8", "--init", "he", "--activation", "relu", "--out", trained)
+    assert done.stderr == f"Error: {trained} holds another study's results; give another folder with --out\n"
     assert done.exit_code == 2
-    assert {path: path.read_bytes() for path in Path("out").rglob("*.parquet")} == before
+    assert {path: path.read_bytes() for path in trained.rglob("*.parquet")} == before
 
 
-def test_a_damaged_table_is_joined_again_from_its_parts(run, monkeypatch):
-    first = run("train-grid", *SMALL)
-    path = Path("results/digits/runs.parquet")
+def test_a_damaged_table_is_joined_again_from_its_parts(run, trained, monkeypatch):
+    whole, path = ib.load(trained).runs, trained / "runs.parquet"
     path.write_bytes(path.read_bytes()[:100])
     monkeypatch.setitem(ENGINES, "stacked", Engine(lambda *_: pytest.fail("trained again")))
-    assert run("train-grid", *SMALL).output == first.output
+    assert run("train-grid", *SMALL, "--no-figures").exit_code == 0
+    pd.testing.assert_frame_equal(ib.load(trained).runs, whole)
 
 
-def test_verify_sees_a_forged_result(run):
-    run("train-grid", *SMALL, "--no-figures")
-    path = Path("results/digits/runs.parquet")
+def test_verify_sees_a_forged_result(run, trained):
+    path = trained / "runs.parquet"
     runs = pd.read_parquet(path)
     for column in ("test_accuracy", "val_loss"):
         runs.assign(**{column: runs[column] + 0.5}).to_parquet(path)
-        table = pd.read_csv(io.StringIO(run("verify", "results/digits", "--runs=1", "--format", "csv").stdout))
+        table = pd.read_csv(io.StringIO(run("verify", trained, "--runs=1", "--format", "csv").stdout))
         assert (table.agrees.tolist(), table.differs.tolist()) == ([False], [column])
 
 
@@ -498,9 +511,8 @@ def test_verify_knows_a_training_that_magnifies_rounding(run):
     assert table.agrees.all()
 
 
-def test_status_of_finished_results(run):
-    run("train-grid", *SMALL)
-    told = dict(line.split(maxsplit=1) for line in run("status", "results/digits").output.splitlines())
+def test_status_of_finished_results(run, trained):
+    told = dict(line.split(maxsplit=1) for line in run("status", trained).output.splitlines())
     assert told["state"] == "finished"
     assert told["trainings"] == "32: 32 finished"
     assert run("status", "nowhere").stderr == "Error: nowhere holds no results: there is no manifest.json\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -43,6 +43,15 @@ def echo(frame: pd.DataFrame, form: str, pager: bool = False) -> None:
 def printable(text: str) -> str:
     """`text` in one line that no terminal acts upon: control characters as Python writes them."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def drawn(out: Path, into: Path, formats: Sequence[str]) -> list[Path]:
+    """The page and the figures of the results in `out`, written in each of the `formats`; without one none is made."""
+    if not formats:
+        return []
+    from initbench.analysis import page  # no sooner, and for these alone: what draws takes seconds to load
+
+    return page.write_all(out, into, formats)
 
 
 def echo_paths(drawn: Iterable[Path]) -> None:

@@ -106,7 +106,7 @@ def _answer(
     asked = {name: getattr(inquiry, name) for name in ("question", "source", "caveats")}
     drawings, text = inquiry.figures(parts) if figures else {}, study.read_text(encoding="utf-8")
     page.keep(page.Answer(study.stem, **asked, outcomes=found, figures=drawings, text=text, full=full), out, parts)
-    drawn = page.write_all(out, reports, figures) if figures else []
+    drawn = output.drawn(out, reports, figures)
     write_text(reports / "report.md", studies.report(inquiry, study, parts, found, drawn[1:]))
     if form == "table":
         click.echo(f"{expectations.verdict(found)}\n" if len(found) else "", nl=False)

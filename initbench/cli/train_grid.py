@@ -80,11 +80,10 @@ def train_grid_command(
     watch = Stopwatch(job.device) if profile else None
     with output.progress("runs") as count:
         run_training(job, out, profile=watch, progress=count)
-    from initbench.analysis import page  # no sooner: work begins before what draws is loaded
     from initbench.analysis.results import Results
 
     runs = Results(out).runs
-    drawn = page.write_all(out, drawn_into, figures) if figures else []
+    drawn = output.drawn(out, drawn_into, figures)
     tell_runs(runs, form)
     if form == "table":
         if watch and watch.samples:  # the plain loop is not profiled

@@ -67,10 +67,8 @@ def variance_command(
         require_writable(drawn_into)
     with output.progress("networks") as count:
         store = run_variance(study, out, device=device, judge=verdicts.verdicts, progress=count, **where)
-    from initbench.analysis import page  # no sooner: work begins before what draws is loaded
-
     results = Results(out)
-    drawn = page.write_all(out, drawn_into, figures) if figures else []
+    drawn = output.drawn(out, drawn_into, figures)
     failed = verdicts.failures(results.verdicts) if check else []
     if before is not None:
         failed += agreement.differences(results.layers, before)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.metadata import distribution
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from initbench.datasets.record import Data, DataSet
@@ -19,11 +21,10 @@ def digits() -> DataSet:
 
 
 def _load_digits(_root: Path | None, _download: bool) -> Data:
-    from sklearn.datasets import load_digits  # here: it takes a second that other data sets need not pay
-
-    bunch = load_digits()
-    images = torch.from_numpy(bunch.data).to(torch.float32) / INK
-    labels = torch.from_numpy(bunch.target).to(torch.int64)
+    # the file that sklearn.datasets.load_digits reads: to import that takes longer than to import torch
+    file = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
+    rows = torch.from_numpy(np.loadtxt(str(file), np.float32, delimiter=","))
+    images, labels = rows[:, :-1] / INK, rows[:, -1].to(torch.int64)
     return Data(
         train_images=images[:-DIGITS_FOR_TEST],
         train_labels=labels[:-DIGITS_FOR_TEST],
