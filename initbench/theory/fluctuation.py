@@ -184,4 +184,5 @@ def _cosine_passed(layer: Layer) -> Cosine:
     # orthogonal weights keep angles: what a linear layer would add is not there
     kept = slope**2 * (1 - layer.cosine.mean**2) ** 2 * layer.units / max(promises.layer.fan_in, layer.units)
     variance = np.where(promises.orthogonal, np.maximum(variance - kept, 0.0), variance)
-    return Cosine(np.clip(passed, -1, 1), slope**2 * layer.cosine.variance + variance / layer.units)
+    passed, variance = np.clip(passed, -1, 1), slope**2 * layer.cosine.variance + variance / layer.units
+    return Cosine(passed, np.minimum(variance, 1 - passed**2))  # in deep narrow networks first order passes any bound
