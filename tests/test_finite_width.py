@@ -154,6 +154,12 @@ def test_gradients_of_few_rectifiers_by_simulation(width):
     assert abs(square.mean() - last**2) < 4 * square.std() / math.sqrt(networks)
 
 
+def test_one_uniform_weight_a_layer_leaves_a_spread():
+    """z² is a product of squared uniform numbers: E[w⁴] / E[w²]² is 9/5 each."""
+    rows = rows_of("lecun_uniform", "identity", (1,) * 5)
+    np.testing.assert_allclose(relative_variance(rows, "z_second_moment"), 1.8 ** np.arange(1, 5) - 1, rtol=1e-9)
+
+
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_few_uniform_weights_leave_a_gradient_a_spread(width):
     """To first order a sum of so few has less excess kurtosis than -2, and a negative variance."""
