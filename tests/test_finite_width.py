@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.integrate import dblquad, quad
 from scipy.special import binom, digamma, expit, polygamma
+from scipy.stats import norm
 
 from initbench import predict as predict_table
 from initbench import propagate
@@ -151,6 +152,12 @@ def test_gradients_of_few_rectifiers_by_simulation(width):
     last = column(rows, "grad_z_second_moment_sd")[-1]
     square = (found[:, -1] - found[:, -1].mean()) ** 2
     assert abs(square.mean() - last**2) < 4 * square.std() / math.sqrt(networks)
+
+
+def test_one_uniform_weight_a_layer_leaves_a_spread():
+    """z² is a product of squared uniform numbers: E[w⁴] / E[w²]² is 9/5 each."""
+    rows = rows_of("lecun_uniform", "identity", (1,) * 5)
+    np.testing.assert_allclose(relative_variance(rows, "z_second_moment"), 1.8 ** np.arange(1, 5) - 1, rtol=1e-9)
 
 
 @pytest.mark.parametrize("width", [1, 2, 3])
@@ -340,6 +347,60 @@ def test_residuals_of_simulated_networks_are_standard_normal(activation):
         assert (np.abs(values.std(axis=0) - 1) < 4 / math.sqrt(2 * networks) + 0.03).all()
         correlation = np.corrcoef(values.T)[np.triu_indices(depth, 1)]
         assert (np.abs(correlation) < 4.5 / math.sqrt(networks)).all()
+
+
+@pytest.mark.parametrize("width", [12, 16])
+def test_residuals_of_a_few_rectifiers_have_the_tails_of_a_normal(width):
+    """Of their logarithms 2 to 5 % would be below the first thousandth, of their cube roots 0.3 %."""
+    networks, widths = 20_000, (width,) * 4
+    phi = ACTIVATIONS.make("relu")
+    promises = INITIALIZERS.make("he_normal").promises(phi, Network(widths))
+    found = residuals(phi, promises, FIXED, *simulated("he_normal", "relu", widths, networks, 23))
+    for values in (found.forward, found.backward):
+        known = values[np.isfinite(values)]
+        assert len(known) > 0.95 * values.size  # but for networks of which a layer is all off
+        error = len(known) ** -0.5
+        assert abs(known.std() - 1) < 0.02
+        assert abs((known**3).mean()) < 0.08 + 4 * 15**0.5 * error
+        for tail in (1e-3, 1e-2):
+            for side in (-1, 1):
+                beyond = (side * known > norm.isf(tail)).mean()
+                assert tail / 2 < beyond < 1.5 * tail + 4 * tail**0.5 * error
+
+
+@pytest.mark.parametrize("width", [16, 32])
+def test_in_deep_narrow_networks_two_inputs_gradients_stay_within_a_cosine(width):
+    """First order alone says that E[cos²] is 10^80: then no gradient was held against theory."""
+    widths, networks = (width,) * 41, 300
+    rng, masks, weights = np.random.default_rng(29), [], []
+    a = rng.normal(size=(networks, 2, width))
+    for _ in range(40):
+        weights.append(rng.normal(0, math.sqrt(2 / width), (networks, width, width)))
+        z = np.einsum("moi,mbi->mbo", weights[-1], a)
+        masks.append(z > 0)
+        a = np.maximum(z, 0)
+    gradient, measured = rng.normal(size=a.shape), []
+    for weight, mask in zip(weights[::-1], masks[::-1], strict=True):
+        gradient = gradient * mask
+        (one, two), lengths = gradient.swapaxes(0, 1), (gradient**2).sum(axis=2).prod(axis=1)
+        measured.append(np.nanmean((one * two).sum(axis=1) ** 2 / np.where(lengths > 0, lengths, np.nan)))
+        gradient = np.einsum("moi,mbo->mbi", weight, gradient)
+    phi = ACTIVATIONS.make("relu")
+    promises = INITIALIZERS.make("he_normal").promises(phi, Network(widths))
+    walk = walked(Networks.of([(phi, promises)]), InputMoments(batch=2))
+    told = np.array([gradient.between.item() for gradient in walk.gradients])
+    assert (np.abs(np.log(told / measured[::-1])) < 0.5).all()
+    square = np.ones((1, 40))
+    assert np.isfinite(residuals(phi, promises, InputMoments(batch=1), square, square).backward).all()
+
+
+def test_residuals_where_a_layer_has_no_spread_are_rounding_alone():
+    """Orthogonal weights and a linear network: each layer keeps its mean square."""
+    phi, square = ACTIVATIONS.make("identity"), np.ones((1, 3))
+    promises = INITIALIZERS.make("orthogonal").promises(phi, Network((8,) * 4))
+    found = residuals(phi, promises, FIXED, square, square)
+    np.testing.assert_allclose(found.forward, 0, atol=1e-6)
+    np.testing.assert_allclose(found.backward[:, :-1], 0, atol=1e-6)
 
 
 def test_residuals_without_meaning_are_missing():

@@ -195,3 +195,16 @@ def test_the_summary_shows_the_more_severe_word():
 def test_severities_order_all_words():
     severities = [WORDS.make(entry.name).severity for entry in WORDS]
     assert sorted(severities) == list(range(len(severities)))
+
+
+@pytest.mark.parametrize(("growth", "agrees"), [(-0.3, True), (-0.3, False), (-0.01, True)])
+def test_where_narrow_networks_alone_lose_their_signal_the_cause_says_so(growth, agrees):
+    """He with ReLU, width 32, depth 50: of single networks 42 % shrink by more than 2 decades, and their mean stays."""
+    off = {"residual": 0.0 if agrees else 9.0, "residual_error": 0.0, "bias": 0.0}
+    columns = {f"{of}_{kind}": value for of in ("z", "grad") for kind, value in off.items()}
+    residuals = pd.DataFrame({"init": "he", "activation": "relu", "seed": 0, "layer": LAYERS, **columns})
+    theory = predictions_of(10.0 ** (growth * LAYERS), ONE)
+    both = pd.concat([theory, theory.assign(law="finite_width")])
+    row = verdicts(layers_of(10.0 ** (-0.3 * LAYERS), ONE), both, residuals).set_index("direction").loc["forward"]
+    assert row.word == "vanishing"
+    assert row.cause.endswith("; by its width: infinitely wide it would stay") == (agrees and growth == -0.01)

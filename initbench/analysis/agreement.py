@@ -55,6 +55,7 @@ def _word(name: str, severity: int, summary: str) -> None:
 _word("consistent", 1, f"all layers and their drift are as predicted (false discovery rate of the table: {LEVEL:.0%})")
 _word("finite-width bias", 2, "as predicted at this width, where the mean is off infinite width's by more than"
       f" {SHIFT:.0%} and by more than chance")  # fmt: skip
+AS_PREDICTED = ("consistent", "finite-width bias")
 _word("wrong", 3, "not as predicted, from the layer `starts_at` on")
 _word("untested", 0, "no residuals: weights without randomness or of which a few large ones decide, no signal, or"
       " beyond float64")  # fmt: skip

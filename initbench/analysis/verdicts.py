@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from initbench.analysis.agreement import AGREEMENT, SEVERITY, agreement
+from initbench.analysis.agreement import AGREEMENT, AS_PREDICTED, SEVERITY, agreement
 from initbench.analysis.growth import DIRECTIONS, PAIRING, measured, predicted
 from initbench.core.catalogue import Catalogue
 
@@ -20,6 +20,8 @@ DEAD, SATURATED, EQUAL = 0.75, 0.75, 1e-9
 CHANCE = 1e-4
 """Where inputs are alike, as one is and all of a deep rectifier become, half of its units are off, give or take chance:
 a share that this half reaches more often than so is not held against the network."""
+BY_WIDTH = "; by its width: infinitely wide it would stay"
+"""The rest of a cause: of log-normal moments, as those of deep narrow networks, few draws lie near the mean."""
 
 VERDICTS = ("init", "activation", "direction", "seeds", "measured_growth", "measured_growth_se", "predicted_growth",
             "word", "cause")  # fmt: skip
@@ -72,7 +74,15 @@ def verdicts(layers: pd.DataFrame, predictions: pd.DataFrame, residuals: pd.Data
     if found is not None:
         together = together.merge(found, on=[*PAIRING, "direction"], how="left")
         together["agreement"] = together["agreement"].fillna("untested")
+        together["cause"] += np.where(_by_width(together), BY_WIDTH, "")
     return together[[*VERDICTS, *(AGREEMENT if found is not None else ())]]
+
+
+def _by_width(table: pd.DataFrame) -> pd.Series:
+    """Whether a signal grows or shrinks as theory lets few networks of this width, and no infinitely wide one."""
+    decades = table.predicted_growth.abs() * (table.depth - 1)
+    moves, as_predicted = table.word.isin(["exploding", "vanishing"]), table.agreement.isin(AS_PREDICTED)
+    return moves & as_predicted & (decades <= DECADES)
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

@@ -160,7 +160,8 @@ def _passed(
     gain = fan_in * promises.variance
     share = 1 / (1 + bias / (gain * np.exp(given.log_expectation)))
     between = Cosine(share * cosine.mean + 1 - share, share**2 * cosine.variance)
-    kurtosis = promises.excess_kurtosis * fourth / fan_in * share**2
+    # of n numbers E[x⁴] is at most n E[x²]²: what comes through one unit has no tails of its own
+    kurtosis = promises.excess_kurtosis * np.minimum(fourth, fan_in) / fan_in * share**2
     # Cov(z², z'²) of a unit: a Gaussian's, and the weights' fourth moment with that of what comes in
     by_units = 2 * fixed_same_pair(1.0, between.square) + kurtosis * fixed_same_pair(1.0, (1 + 2 * cosine.square) / 3)
     # orthogonal weights put z on a sphere of as many dimensions as the wider side has
@@ -184,4 +185,5 @@ def _cosine_passed(layer: Layer) -> Cosine:
     # orthogonal weights keep angles: what a linear layer would add is not there
     kept = slope**2 * (1 - layer.cosine.mean**2) ** 2 * layer.units / max(promises.layer.fan_in, layer.units)
     variance = np.where(promises.orthogonal, np.maximum(variance - kept, 0.0), variance)
-    return Cosine(np.clip(passed, -1, 1), slope**2 * layer.cosine.variance + variance / layer.units)
+    passed, variance = np.clip(passed, -1, 1), slope**2 * layer.cosine.variance + variance / layer.units
+    return Cosine(passed, np.minimum(variance, 1 - passed**2))  # in deep narrow networks first order passes any bound

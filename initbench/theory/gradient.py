@@ -60,15 +60,22 @@ def backward(layers: Sequence[Layer]) -> list[Gradient]:
 def returning(layer: Layer, local: Local, between: Real, kept: Real, kurtosis: Real) -> Real:
     """Log variance that the layer's units add to the squared gradient, given E[z²]; `fixed same pair`.
 
+    Arguments as of `by_units`.
+    """
+    by_slope, by_gradient = by_units(layer, local, between, kept, kurtosis)
+    return np.maximum(np.log1p(by_slope + by_gradient) - layer.already(local.returned.slope), 0.0)
+
+
+def by_units(layer: Layer, local: Local, between: Real, kept: Real, kurtosis: Real) -> tuple[Real, Real]:
+    """Relative variance of the squared gradient at z by the units' slopes, and by those of a: `fixed same pair`.
+
     The gradient at a is Gaussian but for its excess `kurtosis`, `between` its squared cosine between two inputs;
     orthogonal weights have `kept` its length, a share of the freedom of its units.
     """
-    k = local.returned
     square = fixed_same_pair(1.0, between) + kurtosis / 2 * fixed_same_pair(1.0, (1 + 2 * between) / 3)
     own, pair = (local.covariance(SLOPE_SQUARE, SLOPE_SQUARE, cosine) for cosine in (None, layer.cosine))
-    by_slope = fixed_same_pair(own, pair) / k.value**2
-    whole = (by_slope * (1 + 2 * square) + 2 * square * (1 - kept)) / layer.units
-    return np.maximum(np.log1p(whole) - layer.already(k.slope), 0.0)
+    by_slope = fixed_same_pair(own, pair) / local.returned.value**2
+    return by_slope * (1 + 2 * square) / layer.units, 2 * square * (1 - kept) / layer.units
 
 
 def _at_the_end(layer: Layer) -> Gradient:
@@ -92,7 +99,7 @@ def _between(layer: Layer, at_a: Real) -> Real:
     local, k = layer.local, layer.local.returned.value
     kept = (local.covariance(SLOPE, SLOPE, layer.cosine) + local.mean[..., SLOPE] ** 2) / k
     new = 1 + local.covariance(SLOPE_SQUARE, SLOPE_SQUARE, layer.cosine) / k**2
-    return kept**2 * at_a + new * (1 - at_a) ** 2 / layer.units
+    return np.minimum(kept**2 * at_a + new * (1 - at_a) ** 2 / layer.units, 1.0)
 
 
 def _kurtosis(layer: Layer, at_a: Real) -> Real:

@@ -26,18 +26,17 @@ from initbench.core.threads import one_thread
 from initbench.theory import infinite_width
 from initbench.theory.finite_width import HEAVY, Walk, walked
 from initbench.theory.fluctuation import HELD, Layer
-from initbench.theory.gradient import returning
+from initbench.theory.gradient import by_units, returning
 from initbench.theory.inequality import Coming, Levels
 from initbench.theory.moments import GaussianMoments
 from initbench.theory.networks import Networks
 from initbench.theory.response import SLOPE_SQUARE, SQUARE, Local
+from initbench.theory.several import is_homogeneous
 
 Real = NDArray[np.float64]
 
 TOGETHER = 256
 """Networks whose quadratures are held in memory at once."""
-MANY = 0.3
-"""A relative variance that no single layer adds."""
 LARGEST = 1.0
 """A log variance of one layer beyond which first order says nothing: no deviation is told of it."""
 DOUBTFUL = 0.1
@@ -85,6 +84,7 @@ def residuals(
         level = np.log(np.where((z > HELD[0]) & (z < HELD[1]), z, np.nan))
         gradient = np.log(np.where((gradients > 0) & np.isfinite(gradients), gradients, np.nan))
         doubtful, scale = _doubtful(walk, inputs), np.broadcast_to(scales, z.shape)
+        even = is_homogeneous(activation)
         for rows in np.array_split(np.arange(len(z)), -(-len(z) // TOGETHER)):
             step: Step | Followed = _from_input(walk, inputs)
             levels = Levels(networks, walk.layers, level[rows], inputs) if doubtful else None
@@ -99,12 +99,12 @@ def residuals(
                 if followed:
                     steep, share = np.maximum(steep, followed.steepness(number)), followed.shares
                 moved = steep * _unsteady(_apart(layer.z.spread), inputs, share)
-                back = _back(walk, number, local, gradient[rows], scale[rows], inputs, moved)
+                back = _back(walk, number, local, gradient[rows], scale[rows], inputs, moved, even)
                 found.backward[place], found.backward_doubt[place] = back
                 if followed and number + 1 < len(walk.layers):
                     step = Followed(followed.onward(number), 0 * level[place])
                 else:
-                    step = _onward(layer, local, inputs)
+                    step = _onward(layer, local, inputs, even)
         for number, (layer, own) in enumerate(zip(walk.layers, walk.gradients, strict=True)):
             forward, backward = (infinite[name][number] for name in ("z_second_moment", "grad_z_second_moment"))
             spread = inputs.over_batch(layer.z.spread)
@@ -140,15 +140,19 @@ class Step:
     """Relative variance between the inputs of a batch."""
     correction: Real
     """What first order changed in `coming`."""
+    even: bool = False
+    """Whether the spread is even about its mean (`_standardized`)."""
 
     def arrived(self, layer: Layer, level: Real, scale: Real, inputs: InputMoments) -> tuple[Real, Real]:
         """Deviation and doubt of the level that the next layer measures."""
         promises = layer.promises
         weights = promises.layer.fan_in * promises.variance * np.exp(self.coming + scale)
         share = weights / (weights + promises.bias_variance)
-        variance = inputs.over_batch(share**2 * self.spread + layer.by_units, self.unequal)
+        before, by_units = (inputs.over_batch(of, self.unequal) for of in (share**2 * self.spread, layer.by_units))
+        variance = before + by_units
         doubt = self.correction * (self.unequal + _unsteady(self.unequal, inputs))
-        return _standardized(level, np.log(weights + promises.bias_variance), variance, doubt)
+        even = _share(before, variance) if self.even else 0.0
+        return _standardized(level, np.log(weights + promises.bias_variance), variance, doubt, even)
 
 
 @dataclass
@@ -181,14 +185,14 @@ def _from_input(walk: Walk, inputs: InputMoments) -> Step:
     return Step(walk.given.log_expectation, walk.given.spread, 0.0, np.zeros(1))
 
 
-def _onward(layer: Layer, local: Local, inputs: InputMoments) -> Step:
+def _onward(layer: Layer, local: Local, inputs: InputMoments, even: bool) -> Step:
     passed = local.passed
     correction = passed.curvature * layer.noise(inputs)
-    return Step(np.log(passed.value) + correction, layer.passing(local), _apart(layer.z.spread), correction)
+    return Step(np.log(passed.value) + correction, layer.passing(local), _apart(layer.z.spread), correction, even)
 
 
 def _back(
-    walk: Walk, number: int, local: Local, gradient: Real, scale: Real, inputs: InputMoments, moved: Real
+    walk: Walk, number: int, local: Local, gradient: Real, scale: Real, inputs: InputMoments, moved: Real, even: bool
 ) -> tuple[Real, Real]:
     """Deviation and doubt of a layer's squared gradient.
 
@@ -198,9 +202,10 @@ def _back(
     correction = k.curvature * layer.noise(inputs)
     expected, found = np.log(k.value) + correction, gradient[:, number]
     if number + 1 == len(walk.layers):
-        nothing = np.zeros(1)
+        nothing, doubt = np.zeros(1), correction * _apart(layer.z.spread)
         variance = inputs.over_batch(returning(layer, local, nothing, nothing, nothing))
-        return _standardized(found, expected, variance, correction * _apart(layer.z.spread))
+        parts = by_units(layer, local, nothing, nothing, nothing)
+        return _standardized(found, expected, variance, doubt, even * _by_slopes(*parts, inputs))
     after, later = walk.layers[number + 1], walk.gradients[number + 1]
     kept = after.promises.orthogonal * layer.units / max(layer.units, after.units)
     # within a batch, an input that is louder than the rest here has another gradient from above
@@ -210,9 +215,20 @@ def _back(
     expected = expected + np.log(after.units * after.promises.variance) + np.log1p(own.aligned) + together
     unequal, apart = _apart(later.slope**2 * after.z.spread + later.spread), _apart(layer.z.spread)
     variance = inputs.over_batch(returning(layer, local, later.between, kept, later.kurtosis), unequal)
+    parts = by_units(layer, local, later.between, kept, later.kurtosis)
     doubt = (np.abs(correction) + np.abs(together) + np.abs(own.aligned)) * (unequal + apart)
     doubt = doubt + (unequal * apart) ** 0.5 * moved
-    return _standardized(found, expected + gradient[:, number + 1] + scale[:, number + 1], variance, doubt)
+    expected = expected + gradient[:, number + 1] + scale[:, number + 1]
+    return _standardized(found, expected, variance, doubt, even * _by_slopes(*parts, inputs))
+
+
+def _by_slopes(by_slope: Real, by_gradient: Real, inputs: InputMoments) -> Real:
+    """The first's share of the variance of a batch's mean."""
+    return _share(inputs.over_batch(by_slope), inputs.over_batch(by_slope + by_gradient))
+
+
+def _share(part: Real, whole: Real) -> Real:
+    return part / np.maximum(whole, np.finfo(float).tiny)  # of orthogonal weights and a linear network both are 0
 
 
 def _apart(spread: Real) -> float:
@@ -230,16 +246,19 @@ def _unsteady(apart: float, inputs: InputMoments, share: Real | None = None) -> 
     return inputs.others * min(apart, 1.0) * np.minimum((2 + 16 * apart) * share, 1.0) ** 0.5
 
 
-def _standardized(found: Real, log_expectation: Real, variance: Real, error: Real) -> tuple[Real, Real]:
+def _standardized(
+    found: Real, log_expectation: Real, variance: Real, error: Real, even: Real | float = 0.0
+) -> tuple[Real, Real]:
     """Deviation from what is expected, and the error, both in standard deviations.
 
     One layer adds a mean of squares over its units: a gamma variable, of relative variance v. Its cube root is normal
-    with mean 1 - v/9 and variance v/9 (Wilson & Hilferty 1931), where its logarithm is skewed by -sqrt(v). Where v is
-    large, it is that of a product of many factors: log-normal.
+    with mean 1 - v/9 and variance v/9 (Wilson & Hilferty 1931) down to a few units, where its logarithm is skewed by
+    -sqrt(v). Of a function of two rays the share `even` of the variance is how many units, and how much of z, are on
+    either of them, which is even about its mean: then the power is that which undoes the third moment of both, with
+    mean and variance to second order in v (Jensen & Solomon 1972).
     """
-    relative, off = np.expm1(variance), found - log_expectation
-    few = relative < MANY
-    whole = np.sqrt(np.where(few, relative, variance) + error**2 + ROUNDING**2)
-    moved = np.where(few, 3 * (np.exp(off / 3) - 1) + relative / 3, off + variance / 2)
-    moved = np.where(variance < LARGEST, moved, np.nan)
-    return moved / whole, np.abs(error) / whole
+    relative, power = np.expm1(variance), ((1 - even) ** 2 + 3 * even**2) / 3
+    spread = relative * (1 - (1 - power) * (1 - 3 * power) / 2 * relative)
+    whole = np.sqrt(spread + error**2 + ROUNDING**2)
+    moved = np.expm1(power * (found - log_expectation)) / power + (1 - power) / 2 * spread
+    return np.where(variance < LARGEST, moved, np.nan) / whole, np.abs(error) / whole

@@ -52,9 +52,11 @@ class Cosine:
 
     @cached_property
     def powers(self) -> Real:
-        """E[c^k] for k from 1 to ORDERS + 1, `... k`, to second order in the deviation."""
+        """E[c^k] for k from 1 to ORDERS + 1, `... k`, to second order in the deviation; for k > 2 at most E[c²]."""
         k, mean = np.arange(1, ORDERS + 2), self.mean[..., None]
-        return mean**k + k * (k - 1) / 2 * mean ** np.maximum(k - 2, 0) * self.variance[..., None]
+        powers = mean**k + k * (k - 1) / 2 * mean ** np.maximum(k - 2, 0) * self.variance[..., None]
+        powers[..., 2:] = np.minimum(powers[..., 2:], self.square[..., None])
+        return powers
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class Several:
 
         Where phi(s z) = s phi(z) for s > 0 an average at s² q is one at q times a power of s, so that one will do.
         """
-        homogeneous = self.kinds.told(_is_homogeneous)[self.which]
+        homogeneous = self.kinds.told(is_homogeneous)[self.which]
         homogeneous, straight = (of.reshape(-1, *[1] * (q.ndim - 1)) for of in (homogeneous, self.straight))
         level = np.where(homogeneous & np.isfinite(q), 1.0, np.where(straight, np.minimum(q, STRAIGHT), q))
         return level, np.divide(q, level, out=np.ones_like(q), where=level != q)
@@ -113,7 +113,8 @@ class Several:
         return [(self.kinds[self.which[start]], slice(start, end)) for start, end in pairwise(ends) if end > start]
 
 
-def _is_homogeneous(activation: Activation) -> bool:
+def is_homogeneous(activation: Activation) -> bool:
+    """Whether phi(s z) = s phi(z) for all s > 0."""
     form = activation.closed_form
     return isinstance(form, PiecewiseLinear) and form.offset == 0
 
