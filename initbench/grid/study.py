@@ -43,6 +43,9 @@ MOST_CELLS = 1_000_000
 BESIDE = ("source", "caveats", "expect", "figure", "full")
 """What a study file says beside its factors (`initbench.studies`)."""
 _ROLES = ("compare", "tune", "fix")
+_QUOTED = r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\""""
+_WITH_COMMAS = re.compile(rf"""({_QUOTED}|\((?:{_QUOTED}|[^()'"])*\))|,""")
+"""What may have commas of its own, or else one comma."""
 
 
 class Study(BaseModel):
@@ -182,12 +185,13 @@ def _plain(value: Any) -> Any:
 
 
 def _parsed(text: str) -> Any:
-    """TOML's reading of a value; where it is none, a word, or several between commas that stand outside of brackets."""
+    """TOML's reading of a value; where it is none, a word, or several between commas outside of brackets and quotes."""
     try:
         (value,) = tomllib.loads(f"value = {text}").values()
         return value
     except (ValueError, RecursionError):
-        parts = re.split(r",(?![^(]*\))", text.strip().removeprefix("[").removesuffix("]"))
+        whole = text.strip().removeprefix("[").removesuffix("]")
+        parts = _WITH_COMMAS.sub(lambda found: found[1] or "\0", whole).split("\0")
         return [_parsed(part.strip()) for part in parts] if len(parts) > 1 else parts[0].strip()
 
 
