@@ -12,8 +12,11 @@ from click.testing import CliRunner
 import initbench as ib
 from initbench import studies
 from initbench.analysis.measures import MEASURES
+from initbench.analysis.results import Results
 from initbench.cli import main
 from initbench.core.errors import UsageError
+from initbench.grid.study import read_study
+from initbench.kinds import Where
 
 STUDY = """
 question = "Does He keep what Xavier loses?"
@@ -360,3 +363,12 @@ def test_an_input_has_one_colour_in_all_figures_of_normalization():
             places.setdefault(figure.words.get(level, level), set()).add(place)
     assert len(places) == 5
     assert all(len(found) == 1 for found in places.values()), places
+
+
+@pytest.mark.parametrize("name", ["my study", "Étude", "-a", ".b", "a+b"])
+def test_a_study_file_of_training_may_be_called_anything(tmp_path, name):
+    path = tmp_path / f"{name}.toml"
+    path.write_bytes(b"seeds = 1\r\n[fix]\r\nsteps = 1\r\n")
+    (work,) = studies.read(path).works(path, Where()).values()
+    work(tmp_path / "out", lambda done, of: None)
+    assert Results(tmp_path / "out").study["name"] == read_study(path).name

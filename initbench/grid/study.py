@@ -142,11 +142,16 @@ def read_study(path: Path) -> Study:
     if "parts" in given:
         raise UsageError(f"{path}: a study of several parts; `initbench run` answers it")
     try:
-        return Study(**{"name": re.sub(r"[^A-Za-z0-9_.-]|^\.", "_", path.stem) or "study", **given})
+        return Study(**{"name": name_of(path), **given})
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
     except TypeError as error:  # a key that is no word
         raise UsageError(f"{path}: {error}") from None
+
+
+def name_of(path: Path) -> str:
+    """What a study is called that does not say so itself: as its file, with _ for what a name may not have."""
+    return re.sub(r"[^A-Za-z0-9_.-]|^[.-]", "_", path.stem) or "study"
 
 
 def with_settings(study: Study, settings: Iterable[tuple[str, str]]) -> Study:
