@@ -122,6 +122,18 @@ def test_figures_show_measurement_and_theory_of_the_same_measure(run):
     assert sorted(curves.x.unique()) == [0, 10, 20]
 
 
+def test_a_dry_run_tells_what_each_part_would_take_and_writes_nothing(run):
+    done = run("small.toml", "--dry-run", "--check", "--index", "index.md")
+    assert done.exit_code == 0, done.output
+    signal, training, cells, trainings, *_ = done.stdout.splitlines()
+    assert signal == "small, part signal: variance, which is not estimated"
+    assert training == "small, part training: train"
+    assert (cells.split(), trainings.split()) == (["cells", "6"], ["trainings", "6", "distinct"])  # 2 by 3 seeds
+    assert [path.name for path in Path().iterdir()] == ["small.toml"]
+    Path("bad.toml").write_text(STUDY.replace("steps = 20", "stepz = 20"), encoding="utf-8")
+    assert "unknown factor 'stepz'" in run("bad.toml", "--dry-run").stderr
+
+
 def test_full_changes_what_it_names(tmp_path):
     (tmp_path / "small.toml").write_text(STUDY, encoding="utf-8")
     quick, full = (studies.read(tmp_path / "small.toml", full).parts["signal"] for full in (False, True))
