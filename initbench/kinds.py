@@ -14,6 +14,7 @@ from initbench.core.catalogue import did_you_mean, require_known
 from initbench.core.errors import UsageError
 from initbench.grid.at_once import OF_JACOBIANS, OF_PHASES, jacobian_work, phase_work
 from initbench.grid.calibration import Calibration, calibration_of, run_calibration
+from initbench.grid.estimate import estimate
 from initbench.grid.executors import HERE, Hands
 from initbench.grid.factors import names
 from initbench.grid.landscape import View, landscape_work
@@ -25,8 +26,20 @@ from initbench.grid.variance_study import resolve
 
 Progress = Callable[[int, int], None]
 Options = dict[str, Any]
-Work = Callable[[Path, Progress], object]
+Way = Callable[[Path, Progress], object]
 """Carries a part out into a folder."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a part asks for."""
+
+    way: Way
+    takes: Callable[[], dict[str, str]] | None = None
+    """Cells, time, memory and so on (`grid.estimate`); None where it is not estimated."""
+
+    def __call__(self, out: Path, progress: Progress) -> object:
+        return self.way(out, progress)
 
 
 @dataclass(frozen=True)
@@ -61,22 +74,24 @@ def work_of(options: Options, name: str, where: Where) -> Work:
 
 def _training(options: Options, name: str, where: Where) -> Work:
     job = prepare(Study(**{"name": name, **options}), **where.alone, hands=where.hands)
-    return lambda out, progress: run_training(job, out, progress=progress)
+    return Work(lambda out, progress: run_training(job, out, progress=progress), lambda: estimate(job))
 
 
 def _propagation(options: Options, name: str, where: Where) -> Work:
     require_known(options, inspect.signature(resolve).parameters)
     study = resolve(**options)
-    return lambda out, progress: run_variance(study, out, **where.alone, judge=verdicts.verdicts, progress=progress)
+    return Work(
+        lambda out, progress: run_variance(study, out, **where.alone, judge=verdicts.verdicts, progress=progress)
+    )
 
 
 def _calibration(options: Options, _: str, where: Where) -> Work:
     study = calibration_of(options)
-    return lambda out, progress: run_calibration(study, out, agreement, where.device, progress)
+    return Work(lambda out, progress: run_calibration(study, out, agreement, where.device, progress))
 
 
-def _at_once(work: Callable[[Options, Options], Work]) -> Kind:
-    return lambda options, _, where: work(options, where.alone)
+def _at_once(way: Callable[[Options, Options], Way]) -> Kind:
+    return lambda options, _, where: Work(way(options, where.alone))
 
 
 KINDS: dict[str, Kind] = {

@@ -50,6 +50,7 @@ from initbench.core.cell import Cell
 from initbench.core.errors import UsageError, complaint, require
 from initbench.core.files import read_toml
 from initbench.grid.factors import SPECS, as_stored, shown
+from initbench.grid.study import name_of
 from initbench.grid.study_files import listed
 from initbench.kinds import Options, Where, Work, require_options, work_of
 from initbench.recipe import REGULARIZERS
@@ -78,7 +79,7 @@ class Inquiry(BaseModel):
         works = {}
         for part, options in self.parts.items():
             try:
-                works[part] = work_of(options, path.stem + (part and f"_{part}"), where)
+                works[part] = work_of(options, name_of(path) + (part and f"_{part}"), where)
             except UsageError as error:
                 raise UsageError(f"{path}: {part and f'part {part}: '}{error}") from None
         return works

@@ -1,5 +1,7 @@
 """Work in several threads: all of it, as soon as it is made, never more than asked; halted when the caller leaves."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -71,3 +73,32 @@ def test_what_is_in_line_at_the_end_is_never_begun():
             time.sleep(0.001)
         threading.Timer(0.1, go.set).start()
     assert begun == [0]
+
+
+ENDS_WITHIN_CALLS = """
+import time
+import torch
+from initbench.grid import beside
+
+beside.GRACE = 2.0
+
+def deaf(_):
+    a = torch.zeros(1500, 1500)
+    while True:
+        a = torch.tanh(a @ a)
+
+try:
+    with beside.Beside(2) as hands:
+        hands.start(deaf, 0)
+        hands.start(deaf, 1)
+        time.sleep(0.5)
+        raise KeyboardInterrupt
+except KeyboardInterrupt:
+    raise SystemExit(1) from None
+"""
+
+
+def test_a_process_does_not_end_within_a_call_of_torch():
+    """Where it did, C++ aborted it: "terminate called without an active exception", exit code -6."""
+    done = subprocess.run([sys.executable, "-c", ENDS_WITHIN_CALLS], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "")

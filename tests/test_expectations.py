@@ -65,6 +65,22 @@ def test_a_seed_that_was_lost_decides_nothing():
     assert row.outcome == "undecided"
 
 
+@pytest.mark.parametrize(
+    ("measure", "value", "why"),
+    [
+        ("final", lambda seed: np.nan if seed == 3 else 1.0, "no number in 1 of 6 seeds"),
+        ("level(of=z_second_moment)", lambda seed: 0.0 if seed < 2 else 1.0,
+         "0 or below, which has no logarithm, in 2 of 6 seeds"),
+    ],
+)  # fmt: skip
+def test_why_there_is_no_estimate_is_told(measure, value, why):
+    expected = Expectation(claim="A", measure=measure, below=9)
+    table = outcomes([expected], observed(lambda init, depth, seed: value(seed)))
+    assert (table.outcome[0], table.explained[0]) == ("undecided", why)
+    assert expectations.verdict(table) == f"0 of 1 expectations held; undecided: A ({why})"
+    assert f"- *A*: undecided. {why}" in expectations.markdown(table)
+
+
 def test_the_verdict_names_what_did_not_hold():
     table = outcomes([Expectation(claim="A", measure="final", above=0), Expectation(claim="B", measure="final",
                       above=9, explained="too high")], observed(lambda *_: 1.0))  # fmt: skip

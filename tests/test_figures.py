@@ -96,7 +96,7 @@ def test_initializers_of_one_colour_are_told_apart_by_marker_and_dash():
         assert len(set(grey)) == len(grey) > 1
 
 
-@pytest.mark.parametrize("spec", [*INITS, "a" * 60])
+@pytest.mark.parametrize("spec", [*INITS, "a" * 60, "scaled_uniform_with_kaiming_gain(gain=2)"])
 def test_a_label_is_the_whole_spec_in_short_lines(spec):
     lines = style.label(spec).split("\n")
     assert max(map(len, lines)) <= style.LONGEST_LINE
@@ -481,3 +481,10 @@ def test_a_save_that_fails_leaves_the_old_file_and_no_draft(tmp_path, monkeypatc
 
 def test_a_label_is_broken_between_words():
     assert style.label("variance_scaling(scale=0.5/625)").split("\n") == ["variance_scaling(", "  scale=0.5/625)"]
+
+
+def test_a_label_breaks_a_long_word_where_it_is_joined():
+    lines = style.label("normalized_exponential_linear_unit(alpha=2)").split("\n")
+    assert lines == ["normalized_exponential_", "  linear_unit(alpha=2)"]
+    lines = style.label("npz(path='/home/me/experiments/data/long.npz')").split("\n")
+    assert lines == ["npz(path='/home/me/", "  experiments/data/", "  long.npz')"]

@@ -164,6 +164,8 @@ BAD = [
                              " width; its shape is (12,)"),
     ({"x_train": X[:0], "y_train": Y[:0]}, "x_train is empty"),
     ({"x_train": np.array([["a"]] * 12)}, "x_train holds <U1, not numbers"),
+    ({"y_train": np.array(["a", "b"] * 6)},
+     "y_train holds <U1, not numbers; number the classes from 0, alike in training and test"),
     ({"y_train": np.zeros(12)}, "y_train has one class alone; it takes two to tell apart"),
     ({"y_train": Y[:12] + 1}, "labels are 0 to K - 1, each of them in y_train; the largest is 4, and 0 is missing"),
     ({"y_train": Y[:12] * 10**9}, "labels are 0 to K - 1, each of them in y_train; the largest is 3000000000, and 1 is"

@@ -78,6 +78,12 @@ WRITTEN = {
     "torch.where and zeros": (lambda z: torch.where(z > 0, z, torch.zeros_like(z)), "relu"),
     "the larger": (lambda z: torch.max(z, torch.zeros(z.shape)), "relu"),
     "autograd.Function": (Rectified.apply, "relu"),
+    "between itself and ReLU": (lambda z: torch.lerp(z, F.relu(z), 0.5), "leaky_relu(slope=0.5)"),
+    "one call that adds a product": (
+        lambda z: torch.addcmul(0.1 * z, z, (z > 0).float(), value=0.9),
+        "leaky_relu(slope=0.1)",
+    ),
+    "one call that adds a quotient": (lambda z: torch.addcdiv(torch.zeros(1), z, 1 + z.abs()), "softsign"),
     "SiLU": (lambda z: z * torch.sigmoid(z), "silu"),
     "SiLU as a quotient": (lambda z: z / (1 + torch.exp(-z)), "silu"),
     "Swish with a learned slope of 1": (Swish(), "silu"),

@@ -221,6 +221,18 @@ def test_batch_normalization_multiplies_the_gradient_by_what_theory_says():
         assert "no weight variance changes it" in backward.cause
 
 
+def test_normalizations_by_running_statistics_are_told_by_their_mode():
+    """At the start those are 0 and 1: a gradient is lost as if there were none."""
+    parts = (nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU())
+    network = nn.Sequential(*(copy.deepcopy(part) for _ in range(12) for part in parts))
+    batch = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    backward = ib.probe(network.eval(), batch, seeds=1).diagnosis.iloc[1]
+    assert backward.word == "vanishing"
+    assert "nothing normalizes in this mode: running statistics, not the batch's, are taken out;" in backward.cause
+    bare = nn.Sequential(*(part for part in network if not isinstance(part, nn.BatchNorm1d)))
+    assert "nothing normalizes;" in ib.probe(bare, batch, seeds=1).diagnosis.iloc[1].cause
+
+
 class Recurrent(nn.Module):
     """A cell by hand, or torch's, over time, and a head."""
 

@@ -12,8 +12,11 @@ from click.testing import CliRunner
 import initbench as ib
 from initbench import studies
 from initbench.analysis.measures import MEASURES
+from initbench.analysis.results import Results
 from initbench.cli import main
 from initbench.core.errors import UsageError
+from initbench.grid.study import read_study
+from initbench.kinds import Where
 
 STUDY = """
 question = "Does He keep what Xavier loses?"
@@ -117,6 +120,18 @@ def test_figures_show_measurement_and_theory_of_the_same_measure(run):
     assert row.estimate["mean_field"] == pytest.approx(2, rel=0.01)
     curves = pd.read_csv("reports/small/curves.csv")
     assert sorted(curves.x.unique()) == [0, 10, 20]
+
+
+def test_a_dry_run_tells_what_each_part_would_take_and_writes_nothing(run):
+    done = run("small.toml", "--dry-run", "--check", "--index", "index.md")
+    assert done.exit_code == 0, done.output
+    signal, training, cells, trainings, *_ = done.stdout.splitlines()
+    assert signal == "small, part signal: variance, which is not estimated"
+    assert training == "small, part training: train"
+    assert (cells.split(), trainings.split()) == (["cells", "6"], ["trainings", "6", "distinct"])  # 2 by 3 seeds
+    assert [path.name for path in Path().iterdir()] == ["small.toml"]
+    Path("bad.toml").write_text(STUDY.replace("steps = 20", "stepz = 20"), encoding="utf-8")
+    assert "unknown factor 'stepz'" in run("bad.toml", "--dry-run").stderr
 
 
 def test_full_changes_what_it_names(tmp_path):
@@ -360,3 +375,12 @@ def test_an_input_has_one_colour_in_all_figures_of_normalization():
             places.setdefault(figure.words.get(level, level), set()).add(place)
     assert len(places) == 5
     assert all(len(found) == 1 for found in places.values()), places
+
+
+@pytest.mark.parametrize("name", ["my study", "Étude", "-a", ".b", "a+b"])
+def test_a_study_file_of_training_may_be_called_anything(tmp_path, name):
+    path = tmp_path / f"{name}.toml"
+    path.write_bytes(b"seeds = 1\r\n[fix]\r\nsteps = 1\r\n")
+    (work,) = studies.read(path).works(path, Where()).values()
+    work(tmp_path / "out", lambda done, of: None)
+    assert Results(tmp_path / "out").study["name"] == read_study(path).name

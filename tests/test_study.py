@@ -83,6 +83,16 @@ def test_regularizers_are_factors():
     assert (off.regularizers, on.regularizers) == ((("l2", 0.1),), (("l2", 0.1), ("dropout", 0.5)))
 
 
+@pytest.mark.parametrize("name", ["a,b.npz", "a, 1(x).npz", "a),b(.npz", 'a",b.npz'])
+def test_a_path_within_quotes_may_have_commas_and_brackets(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    samples, labels = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
+    np.savez(name, x_train=samples, y_train=labels, x_test=samples, y_test=labels)
+    for text in (f"npz(path={name!r}),digits", f'[npz(path={name!r}), "digits"]'):
+        dataset = with_settings(default_study(), [("dataset", text)]).compare["dataset"]
+        assert dataset == [f"npz(path={name!r})", "digits"]
+
+
 def test_settings_take_the_place_of_the_studys_factors():
     study = with_settings(read_study(LECTURE), [("lr", "0.5"), ("init", "he, normal(std=0.1)"), ("seeds", "3"),
                                                 ("dataset", "digits"), ("dropout", "[0.0, 0.5]")])  # fmt: skip

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import io
+import itertools
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ import torch
 from click.testing import CliRunner
 
 import initbench as ib
+from initbench import reference
 from initbench.analysis import page
 from initbench.cli import main
 from initbench.core.cell import Cell
@@ -101,6 +103,23 @@ def test_what_an_optimizer_does_not_read_is_no_difference():
     assert as_trained(Cell(nesterov=True, momentum=0.5)) != as_trained(Cell(momentum=0.5))
     assert as_trained(Cell(data_seed=0)) == as_trained(Cell(seed=0))
     assert as_trained(Cell(optimizer="rmsprop", momentum=0.5)) != as_trained(Cell(optimizer="rmsprop"))
+
+
+@pytest.mark.parametrize(("init", "trainings"), [("he", 1), ("critical", 2), ("lsuv", 2), ("mup", 2), ("kumar", 2)])
+def test_what_only_hidden_layers_read_is_no_difference_without_any(tmp_path, init, trainings):
+    factors = {"width": [4, 8], "activation": ["relu", "tanh"], "batch_norm": [False, True], "residual": [False, True]}
+    runs = ib.run(ib.Study(compare=factors, fix={"init": init, "depth": 0, "steps": 5}), tmp_path).runs
+    assert (len(runs), runs.training_id.nunique()) == (16, trainings)
+    assert runs.groupby("activation").training_id.nunique().eq(1).all()
+    whole = split(DATASETS.make("digits").load(None, False), "standardize", 0.2, 0)
+    for values in itertools.product(*factors.values()):
+        cell = Cell(init=init, depth=0, steps=5, **dict(zip(factors, values, strict=True)))
+        assert reference.train(cell, whole) == reference.train(as_trained(cell), whole)
+
+
+def test_hidden_layers_read_their_width_and_activation():
+    for changes in ({"width": 8}, {"activation": "tanh"}, {"batch_norm": True}, {"residual": True}):
+        assert as_trained(Cell(depth=1, **changes)) != as_trained(Cell(depth=1))
 
 
 def test_a_cell_is_the_same_alone_and_in_any_stack(tmp_path, monkeypatch):
@@ -263,6 +282,8 @@ def test_impossible_cells_are_rows_that_say_why(tmp_path):
         ({"batch_norm": True, "batch_size": 1}, "batch normalization needs 2 images or more in a minibatch"),
         ({"stochastic_depth": 0.5}, "stochastic depth skips residual branches; set residual"),
         ({"stochastic_depth": 0.5, "residual": True, "depth": 1}, "skips residual branches; depth 1 has none"),
+        ({"stochastic_depth": 0.5, "residual": True, "depth": 0}, "skips residual branches; depth 0 has none"),
+        ({"init": "fixup", "residual": 2, "depth": 0}, "fixup needs residual branches; depth 0 has none"),
         ({"dropout": 0.5, "depth": 0}, "dropout acts on hidden units; depth 0 has none"),
         ({"cutout": 0.06}, "cutout 0.06 of 8 pixels hides none; give more than 0.0625"),
         ({"mixup": 0.5, "batch_size": 1}, "mixup mixes images of a minibatch, which has 1"),

@@ -177,6 +177,11 @@ def test_causes_name_the_number_at_fault():
     }
 
 
+def test_of_weights_that_no_law_is_about_no_chi_is_told():
+    _, causes = words_of(layers_of(0.5**LAYERS, 0.5 ** LAYERS[::-1]), predictions_of(np.nan, np.nan, chi=np.nan))
+    assert causes["backward"] == "gradient² ×0.5 a layer"
+
+
 def test_a_pairing_without_networks_is_impossible_and_says_why():
     empty = layers_of(ONE, ONE).iloc[:0]
     table = verdicts(empty, predictions_of(np.nan, np.nan, note="there is no critical point"))

@@ -213,10 +213,18 @@ def _of_layers(path: pd.DataFrame, change: _Change, forward: bool) -> str:
         told.append(factors)
         if np.log10(factor) / change.growth < MATTERS:  # a factor that is not known is no evidence
             return "; ".join([*told, "that is not it: what stands between these layers is"])
-        normalizes = (path.role == "normalization") | path.normalized_by.ne("")
-        told += [] if normalizes.any() else ["nothing normalizes"]
+        told += _of_normalization(path)
         told += _wanted(layers)
     return "; ".join(told)
+
+
+def _of_normalization(path: pd.DataFrame) -> list[str]:
+    """That nothing normalizes, and whether that is the mode's doing."""
+    if ((path.role == "normalization") | path.normalized_by.ne("")).any():
+        return []
+    if path["note"].str.contains("running statistics", na=False).any():
+        return ["nothing normalizes in this mode: running statistics, not the batch's, are taken out"]
+    return ["nothing normalizes"]
 
 
 def _factors(layers: pd.DataFrame, forward: bool) -> tuple[str, float]:

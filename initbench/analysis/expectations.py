@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from initbench.analysis.measures import MEASURES, Measure
 from initbench.analysis.observations import chosen, factors_of, paired, per_seed
-from initbench.analysis.statistics import LOG, SHARE, SPREAD, Interval, interval
+from initbench.analysis.statistics import LOG, SHARE, SPREAD, Interval, interval, no_estimate
 from initbench.core.errors import UsageError
 
 HELD, NOT_HELD, UNDECIDED = "held", "not held", "undecided"
@@ -85,12 +85,14 @@ def outcomes(expected: Sequence[Expectation], observe: Observe) -> pd.DataFrame:
     rows = []
     for expectation in expected:
         measure = MEASURES.make(expectation.measure)
-        found = interval(_numbers(expectation, measure, observe), measure.scale)
+        numbers = _numbers(expectation, measure, observe)
+        found, missing = interval(numbers, measure.scale), no_estimate(numbers, measure.scale)
         rows.append({"claim": expectation.claim, "outcome": outcome(found, expectation.bounds), **vars(found),
                      "bound": expectation.bound, "least": expectation.bounds[0], "most": expectation.bounds[1],
                      "published": str(expectation.published),
                      "measure": _told(expectation), "method": measure.scale.method,
-                     "explained": expectation.explained, "differs": expectation.differs,
+                     "explained": "; ".join(filter(None, [missing, expectation.explained])),
+                     "differs": expectation.differs,
                      "answers": expectation.answers})  # fmt: skip
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -103,10 +105,11 @@ def outcome(found: Interval, bounds: tuple[float, float]) -> str:
 
 
 def verdict(table: pd.DataFrame) -> str:
-    """One line: ``4 of 5 expectations held; not held: ...``."""
+    """One line: ``4 of 5 expectations held; not held: ...``, with the reason where there is no estimate."""
     told = f"{(table['outcome'] == HELD).sum()} of {len(table)} expectations held"
     for word in (NOT_HELD, UNDECIDED):
-        claims = table.loc[table["outcome"] == word, "claim"]
+        claims = [f"{row['claim']} ({row['explained']})" if pd.isna(row["estimate"]) else row["claim"]
+                  for row in table[table["outcome"] == word].to_dict("records")]  # fmt: skip
         told += f"; {word}: {'; '.join(claims)}" if len(claims) else ""
     return told
 

@@ -38,6 +38,18 @@ class Interval:
     """Seeds."""
 
 
+def no_estimate(values: Real, scale: Scale) -> str:
+    """Why `interval` has no number for these; empty where it has one."""
+    values = np.asarray(values, float)
+    if not len(values):
+        return "no seed was measured"
+    if lost := np.count_nonzero(~np.isfinite(values)):
+        return f"no number in {lost} of {len(values)} seeds"
+    if scale in (LOG, SPREAD) and (without := np.count_nonzero(values <= 0)):
+        return f"0 or below, which has no logarithm, in {without} of {len(values)} seeds"
+    return "one seed has no spread" if scale == SPREAD and len(values) == 1 else ""
+
+
 def interval(values: Real, scale: Scale, confidence: float = CONFIDENCE) -> Interval:
     """The interval of what `values`, one a seed and independent, estimate.
 
@@ -47,19 +59,17 @@ def interval(values: Real, scale: Scale, confidence: float = CONFIDENCE) -> Inte
     """
     values = np.asarray(values, float)
     n, tail = len(values), (1 - confidence) / 2
-    if n == 0 or not np.isfinite(values).all():
+    if no_estimate(values, scale):
         return Interval(np.nan, np.nan, np.nan, n)
     if scale == SHARE:
         ones = round(values.sum())
         found = stats.binomtest(ones, n).proportion_ci(confidence, method="exact")
         return Interval(ones / n, float(found.low), float(found.high), n)
     if scale in (LOG, SPREAD):
-        if (values <= 0).any():
-            return Interval(np.nan, np.nan, np.nan, n)
         values = np.log(values)
     if scale == SPREAD:
-        variance = float(values.var(ddof=1)) if n > 1 else np.nan
-        high, low = stats.chi2.ppf([tail, 1 - tail], max(n - 1, 1)) / max(n - 1, 1)
+        variance = float(values.var(ddof=1))
+        high, low = stats.chi2.ppf([tail, 1 - tail], n - 1) / (n - 1)
         return Interval(variance, variance / low, variance / high, n)
     half = stats.t.ppf(1 - tail, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.inf
     ends = np.array([values.mean(), values.mean() - half, values.mean() + half])

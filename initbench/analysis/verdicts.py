@@ -194,7 +194,8 @@ def _judge_growth(row: dict, forward: bool, lost: bool) -> tuple[str, str]:
     if abs(growth) * (row["depth"] - 1) > DECADES:
         what = f"E[z²] ×{10**growth:.3g} a layer; n·Var(w) = {row['gain']:.3g}"
         if not forward:
-            what = f"gradient² ×{10**growth:.3g} a layer; chi = {row['chi']:.3g}"
+            what = f"gradient² ×{10**growth:.3g} a layer"
+            what += f"; chi = {row['chi']:.3g}" if np.isfinite(row["chi"]) else ""
         return ("exploding" if growth > 0 else "vanishing"), what
     if lost:
         # a number that is not known has no sign: theory's has, where it knows one

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @options.hands
 @click.option("--out", type=options.Folder(), help="Folder for the tables. Default: results/NAME.")
+@click.option("--dry-run", is_flag=True, help="Read the files, and print what training would take; compute nothing.")
 @options.figures
 @click.option("--check", is_flag=True, help="Exit with 3 unless every expectation held.")
 @click.option("--index", type=click.Path(path_type=Path), help="Write a list of all studies beside, with outcomes.")
@@ -38,6 +39,7 @@ def run_command(
     address: str | None,
     stack_timeout: float | None,
     out: Path | None,
+    dry_run: bool,
     reports: Path,
     figures: tuple[str, ...],
     check: bool,
@@ -49,7 +51,8 @@ def run_command(
     Each says what it expects before it runs, and is told whether that held. The same command again computes nothing
     twice, and goes on where it was interrupted.
     """
-    options.begin_ahead(executor, device)
+    if not dry_run:
+        options.begin_ahead(executor, device)
     from initbench import studies as files
     from initbench.core.errors import InitbenchError, require
     from initbench.grid.executors import Hands
@@ -62,6 +65,9 @@ def run_command(
     for study in studies:
         folder = out or Path("results") / f"{study.stem}{suffix}"
         try:
+            if dry_run:
+                _tell_plan(study, full, where)
+                continue
             outcomes[study.stem] = _answer(study, full, where, folder, reports / folder.name, figures, form)
         except InitbenchError as error:
             if len(studies) == 1:
@@ -69,12 +75,25 @@ def run_command(
             told = output.printable(f"Error: {study.stem}: {error}")
             click.echo(told, err=True)  # the others are answered all the same
             failed = error.exit_code
-    if index:
+    if index and not dry_run:
         write_text(index, files.index(index.parent, outcomes))
     if failed:
         raise SystemExit(failed)
     if check and any((found["outcome"] != "held").any() for found in outcomes.values()):
         raise SystemExit(3)
+
+
+def _tell_plan(study: Path, full: bool, where: Where) -> None:
+    """Each part's kind, and what it would take."""
+    from initbench import studies
+    from initbench.cli.train_grid import tell_estimate
+
+    inquiry = studies.read(study, full)
+    for part, work in inquiry.works(study, where).items():
+        kind = inquiry.parts[part].get("kind", "train")
+        click.echo(f"{study.stem}{part and f', part {part}'}: {kind}{'' if work.takes else ', which is not estimated'}")
+        if work.takes:
+            tell_estimate(work.takes())
 
 
 def _answer(

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from initbench.engine.timing import Stopwatch
-    from initbench.grid.training import Job
 
 
 @click.command("train-grid")
@@ -71,7 +70,9 @@ def train_grid_command(
     chosen = resolve(read_study(study) if study else None, settings, dataset)
     job = prepare(chosen, data_root, download, device, engine, Hands(executor, address, stack_timeout))
     if dry_run:
-        _tell_plan(job)
+        from initbench.grid.estimate import estimate
+
+        tell_estimate(estimate(job))
         return
     out = out or Path("results") / chosen.name
     drawn_into = reports / out.name
@@ -118,10 +119,9 @@ def require_all_trained(runs: pd.DataFrame) -> None:
         )
 
 
-def _tell_plan(job: Job) -> None:
-    from initbench.grid.estimate import estimate
-
-    for label, text in estimate(job).items():
+def tell_estimate(takes: dict[str, str]) -> None:
+    """What a training would take, line by line."""
+    for label, text in takes.items():
         click.echo(f"{label:<10} {text}")
 
 

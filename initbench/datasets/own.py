@@ -138,7 +138,8 @@ def _labels(what: str, name: str, given: Any) -> Tensor:
 
 def _numbers(what: str, name: str, given: Any) -> NDArray[Any]:
     array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
-    require(array.dtype.kind in "biuf", f"{what}: {name} holds {array.dtype}, not numbers")
+    hint = "; number the classes from 0, alike in training and test" if name.startswith("y_") else ""
+    require(array.dtype.kind in "biuf", f"{what}: {name} holds {array.dtype}, not numbers{hint}")
     return array
 
 

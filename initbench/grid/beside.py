@@ -22,7 +22,7 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 GRACE = 5.0
-"""Seconds that the end waits for what is under way and was told to halt."""
+"""Seconds that the end waits for what is under way and was told to halt, and again when it was interrupted."""
 
 
 @dataclass(eq=False)
@@ -67,11 +67,16 @@ class Beside:
         self._halt.set()
         for _hand in self._hands:
             self._waiting.put(None)
+        self._wait()
+        for hand in self._hands:
+            _interrupt(hand)
+        self._wait()  # until the call of torch that it is in returns, or the process would end within
+        torch.set_num_threads(self._threads)
+
+    def _wait(self) -> None:
         end = time.monotonic() + GRACE
         for hand in self._hands:
             hand.join(max(0.0, end - time.monotonic()))
-            _interrupt(hand)
-        torch.set_num_threads(self._threads)
 
     def results(self, work: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
         """What `work` makes of each item, as soon as it is made; an item is taken when a thread is free for it."""

@@ -47,7 +47,7 @@ def _idle(name: str, strength: float, cell: Cell, data: Data, network: Network) 
     """Why a regularizer would change nothing, and its levels be one training under several names."""
     regularizer = REGULARIZERS.make(name)
     if regularizer.branches and not network.branches:
-        lacks = "set residual" if not cell.residual else f"depth {cell.depth} has none"
+        lacks = f"depth {cell.depth} has none" if cell.residual or not cell.depth else "set residual"
         return f"stochastic depth skips residual branches; {lacks}"
     if regularizer.units and not cell.depth:
         return f"{name} acts on hidden units; depth 0 has none"
@@ -61,7 +61,7 @@ def _misses_branches(cell: Cell, network: Network) -> str:
         fits = cell.depth - left
         return (f"branches of {length} layers follow the first layer: depth {cell.depth} leaves {left} over; give"
                 f" {fits} or {fits + length}")  # fmt: skip
-    if branch and length < branch.layers:
+    if branch and length < branch.layers and cell.depth:
         many = f" of {branch.layers} layers; set residual = {branch.layers}" if branch.layers > 1 else "; set residual"
         return f"{cell.init} needs residual branches{many}"
     if branch and not network.branches:

@@ -43,6 +43,9 @@ MOST_CELLS = 1_000_000
 BESIDE = ("source", "caveats", "expect", "figure", "full")
 """What a study file says beside its factors (`initbench.studies`)."""
 _ROLES = ("compare", "tune", "fix")
+_QUOTED = r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\""""
+_WITH_COMMAS = re.compile(rf"""({_QUOTED}|\((?:{_QUOTED}|[^()'"])*\))|,""")
+"""What may have commas of its own, or else one comma."""
 
 
 class Study(BaseModel):
@@ -139,11 +142,16 @@ def read_study(path: Path) -> Study:
     if "parts" in given:
         raise UsageError(f"{path}: a study of several parts; `initbench run` answers it")
     try:
-        return Study(**{"name": re.sub(r"[^A-Za-z0-9_.-]|^\.", "_", path.stem) or "study", **given})
+        return Study(**{"name": name_of(path), **given})
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
     except TypeError as error:  # a key that is no word
         raise UsageError(f"{path}: {error}") from None
+
+
+def name_of(path: Path) -> str:
+    """What a study is called that does not say so itself: as its file, with _ for what a name may not have."""
+    return re.sub(r"[^A-Za-z0-9_.-]|^[.-]", "_", path.stem) or "study"
 
 
 def with_settings(study: Study, settings: Iterable[tuple[str, str]]) -> Study:
@@ -182,12 +190,13 @@ def _plain(value: Any) -> Any:
 
 
 def _parsed(text: str) -> Any:
-    """TOML's reading of a value; where it is none, a word, or several between commas that stand outside of brackets."""
+    """TOML's reading of a value; where it is none, a word, or several between commas outside of brackets and quotes."""
     try:
         (value,) = tomllib.loads(f"value = {text}").values()
         return value
     except (ValueError, RecursionError):
-        parts = re.split(r",(?![^(]*\))", text.strip().removeprefix("[").removesuffix("]"))
+        whole = text.strip().removeprefix("[").removesuffix("]")
+        parts = _WITH_COMMAS.sub(lambda found: found[1] or "\0", whole).split("\0")
         return [_parsed(part.strip()) for part in parts] if len(parts) > 1 else parts[0].strip()
 
 

@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from initbench.activations import ACTIVATIONS
 from initbench.core.cell import Cell
 from initbench.core.errors import UsageError
+from initbench.core.records import Network
 from initbench.datasets import Data
 from initbench.engine.device import memory
 from initbench.engine.training import tune
@@ -46,6 +48,10 @@ Numbers = NDArray[np.uint64]
 
 DECISIVE = ("init", "bias_variance", "early_stopping", "regularizers")
 """What networks of one stack may differ in, and may make one of them impossible."""
+HIDDEN = ("width", "activation", "batch_norm", "residual")
+"""What only hidden layers read, but for initializers that ask for the activation."""
+LINEAR = (64, 10)
+"""Features and classes of a network by which these are found."""
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Cell)}
 _TOLD = np.dtype([("id", "u8"), ("reason", "i4"), ("group", "u8"), ("source", "i4"), ("order_seed", "i8"),
                   ("lr", "f8"), ("momentum", "f8"), ("nesterov", "?"), ("weight_decay", "f8")])  # fmt: skip
@@ -153,8 +159,11 @@ def plan_training(
 
 
 def as_trained(cell: Cell) -> Cell:
-    """The cell that stands for all that are the same training: what its optimizer does not read has the default."""
+    """The cell that stands for all that are the same training: what it does not read has the default."""
     read = OPTIMIZERS.make(cell.optimizer).settings(cell)
+    if not cell.depth:
+        asks = _asks_for_activation(cell.init, cell.activation, cell.bias_variance)
+        cell = replace(cell, **{name: _DEFAULTS[name] for name in HIDDEN if name != "activation" or not asks})
     return replace(
         cell,
         momentum=read.get("momentum", 0.0),
@@ -162,6 +171,20 @@ def as_trained(cell: Cell) -> Cell:
         steps=1 if cell.epochs else cell.steps,
         data_seed=cell.order_seed,
     )
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _asks_for_activation(init: str, activation: str, bias_variance: float) -> bool:
+    """Whether weights without a hidden layer depend on the activation, as those of `critical` do."""
+    initializer, linear = INITIALIZERS.make(init), Network(LINEAR, bias_variance, output=True)
+    if initializer.adapt or initializer.rates:  # these may ask for anything
+        return True
+    try:
+        promised, default = (initializer.promises(ACTIVATIONS.make(spec), linear)
+                             for spec in (activation, _DEFAULTS["activation"]))  # fmt: skip
+    except UsageError:  # it serves one of them alone
+        return True
+    return promised != default
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -26,6 +26,8 @@ CAPTION_SIZE, TITLE_SIZE = 9, 13
 LINE, EDGE = 1.3, 0.08
 """A line's height in letters; inches between a text and the figure's edge."""
 LONGEST_LINE = 26
+LONG_WORD, JOINT = re.compile(rf"\S{{{LONGEST_LINE + 1},}}"), re.compile("[_/]")
+"""A word that no line holds, and where it is rather broken than between any two letters."""
 SIGMA_W, SIGMA_B = r"$\sigma_w^2$ = fan_in · Var(w)", r"$\sigma_b^2$ = Var(b)"
 XI_C, XI_Q = r"$\xi_c$, of the cosine between inputs", r"$\xi_q$, of E[z²]"
 LAYERS = r"$\xi_c$ in layers"
@@ -195,8 +197,9 @@ def _letters(width: float, size: float) -> int:
 
 def label(spec: str) -> str:
     """A spec string in lines that fit a legend or an axis; never shortened, so that no two become one."""
-    lines = textwrap.fill(spec.replace("(", "( "), LONGEST_LINE, subsequent_indent="  ", break_on_hyphens=False)
-    return lines.replace("( ", "(")
+    words = LONG_WORD.sub(lambda word: JOINT.sub(r"\g<0> ", word[0]), spec.replace("(", "( "))
+    lines = textwrap.fill(words, LONGEST_LINE, subsequent_indent="  ", break_on_hyphens=False)
+    return re.sub(r"([(_/]) ", r"\1", lines)
 
 
 def span(numbers: pd.Series) -> str:

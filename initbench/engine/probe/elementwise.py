@@ -26,7 +26,7 @@ SHIFTS = {"add", "radd", "iadd", "sub", "isub", "masked_fill"}
 OTHERS = SCALINGS | SHIFTS | {
     "rsub", "pow", "rpow", "square", "abs", "absolute", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "reciprocal",
     "sign", "gt", "ge", "lt", "le", "eq", "ne", "greater", "less", "where", "maximum", "minimum", "max", "min", "sinh",
-    "cosh", "asinh", "heaviside", "round", "floor",
+    "cosh", "asinh", "heaviside", "round", "floor", "lerp", "addcmul", "addcdiv",
 }  # fmt: skip
 """What an activation may be written with."""
 STATISTICS = {"mean", "sum", "var", "std", "var_mean", "std_mean", "norm", "linalg_norm", "linalg_vector_norm"}
