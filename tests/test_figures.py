@@ -13,9 +13,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle, StepPatch
 
 from initbench.analysis.figures import depth_profiles, growth_heatmap, histograms, save, style
+from initbench.analysis.page.svg import inline
 
 INITS = ["he_normal", "xavier_normal", "variance_scaling(scale=2, mode=fan_out, distribution=uniform)", "zeros"]
 ACTIVATIONS = ["relu", "tanh", "leaky_relu(slope=0.2)", "gelu", "sigmoid"]
@@ -461,6 +464,34 @@ def test_a_figure_for_a_paper_has_its_letters_in_it_and_is_the_same_each_time(tm
     assert b"/Type3" not in path.read_bytes()
     assert b"/FontFile2" in path.read_bytes()  # TrueType, embedded
     assert ElementTree.parse(path.with_suffix(".svg")).getroot().tag.endswith("svg")
+
+
+FIGURES = {
+    "with a colour bar": lambda: growth_heatmap.draw(growth_heatmap.summary(verdict_rows())),
+    "panels": lambda: depth_profiles.draw(depth_profiles.summary(*layers_and_predictions(seeds=2), "forward")),
+}
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
+def test_a_figure_comes_laid_out_to_a_hundredth_of_a_pixel(draw, monkeypatch):
+    execute, engines = ConstrainedLayoutEngine.execute, []
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *of: engines.append(of[0]) or execute(*of))
+    figure = draw()
+    found = [axes.get_window_extent().bounds for axes in figure.axes]
+    execute(engines[-1], figure)  # once more
+    again = [axes.get_window_extent().bounds for axes in figure.axes]
+    np.testing.assert_allclose(found, again, rtol=0, atol=0.01)
+
+
+def test_each_file_of_a_figure_is_drawn_once_and_laid_out_never(tmp_path, monkeypatch):
+    table = growth_heatmap.summary(verdict_rows())
+    figure, counted = growth_heatmap.draw(table), []
+    draw, execute = Figure.draw, ConstrainedLayoutEngine.execute
+    monkeypatch.setattr(Figure, "draw", lambda *of: counted.append("drawn") or draw(*of))
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *of: counted.append("laid out") or execute(*of))
+    save(figure, table, tmp_path, "growth", ["png", "pdf", "svg"])
+    inline(figure, "x-")
+    assert counted == ["drawn"] * 4
 
 
 def test_a_save_that_fails_leaves_the_old_file_and_no_draft(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import io
 import itertools
 import json
 import math
@@ -17,6 +18,7 @@ import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import page_results as made
 import pandas as pd
@@ -200,6 +202,15 @@ def test_many_points_become_an_image_and_the_text_stays():
     assert "<image" in drawing.svg
     assert ">the axis</text>" in drawing.svg
     assert len(drawing.svg) < 200_000
+
+
+def test_a_drawing_is_as_large_as_what_is_drawn_on_it(variance):
+    figure = growth_heatmap.draw(growth_heatmap.summary(Results(variance).verdicts))
+    drawing, told = svg.inline(figure, "x-"), io.StringIO()
+    with mpl.rc_context(svg.SETTINGS):
+        figure.savefig(told, format="svg", bbox_inches="tight", pad_inches=svg.MARGIN)
+    read = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', told.getvalue())
+    assert [drawing.width, drawing.height] == pytest.approx([float(one) for one in read.groups()], abs=1e-3)
 
 
 def test_names_are_text_wherever_they_stand(tmp_path):

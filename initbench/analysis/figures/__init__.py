@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 from initbench.core.files import write_whole
 
 PNG = "png"
-DOTS_PER_INCH = 150
 SETTINGS: dict[Any, Any] = {"pdf.fonttype": 42, "svg.hashsalt": "initbench"}
 """Letters as TrueType, which journals ask for; the same file from the same numbers."""
 UNDATED: dict[str, dict[str, Any]] = {PNG: {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
@@ -37,6 +36,6 @@ def save(figure: Figure, summary: pd.DataFrame, folder: Path, name: str, formats
 
 def _written(figure: Figure, path: Path, form: str) -> Path:
     def write(temporary: Path) -> None:
-        figure.savefig(temporary, format=form, dpi=DOTS_PER_INCH, metadata=UNDATED[form])
+        figure.savefig(temporary, format=form, dpi="figure", metadata=UNDATED[form])
 
     return write_whole(path, write)

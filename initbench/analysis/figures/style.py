@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 
+DOTS_PER_INCH = 150
 CAPTION_SIZE, TITLE_SIZE = 9, 13
 LINE, EDGE = 1.3, 0.08
 """A line's height in letters; inches between a text and the figure's edge."""
@@ -38,6 +39,7 @@ SUBSCRIPT = re.compile(r"([α-ω])_(\w)(²?)(?!\w)")
 SETTINGS = {
     **sns.axes_style("whitegrid"),
     **sns.plotting_context("notebook"),
+    "figure.dpi": DOTS_PER_INCH,  # letters are as wide where they get their places as in the image
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same figure on every machine
     "font.size": 10,
     "axes.titlesize": 11,
@@ -152,10 +154,23 @@ def styled(draw: Callable[[pd.DataFrame], Figure]) -> Callable[[pd.DataFrame], F
         with mpl.rc_context(SETTINGS):
             figure = draw(summary)
             _read_no_formulas(figure)
-            figure.draw_without_rendering()  # ticks are made when first needed: now, while the settings hold
+            _lay_out(figure)
         return figure
 
     return drawn
+
+
+def _lay_out(figure: Figure) -> None:
+    """Give all its place, for every file that is made of it. The second time axes move less than a pixel, if at all.
+
+    An engine that stays would lay it out anew, and draw it once for nothing, for each file. Ticks are made when first
+    needed: now, while the settings hold.
+    """
+    engine = figure.get_layout_engine()
+    assert engine is not None, "`page` gives it one"
+    for _ in range(2):
+        engine.execute(figure)
+    figure.set_layout_engine(None)
 
 
 def _read_no_formulas(figure: Figure) -> None:

@@ -8,9 +8,11 @@ import re
 from dataclasses import dataclass
 
 import matplotlib as mpl
+from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from initbench.analysis.figures import style
@@ -18,6 +20,10 @@ from initbench.analysis.figures import style
 MOST_VERTICES = 40_000
 """Of a figure's artists together: beyond, they become an image inside the SVG, and the text stays text."""
 DOTS_PER_INCH = 110
+POINTS = 72
+"""An inch, as SVG has it."""
+MARGIN = 0.06
+"""Inches around what is drawn."""
 LARGE = 100_000
 """Letters of an image, from which on it has 256 colours instead of all."""
 LONG = 300
@@ -52,13 +58,21 @@ def inline(figure: Figure, prefix: str) -> Inline:
     for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
         if same_color(patch.get_facecolor(), "white"):
             patch.set_visible(False)  # the page's card is the paper
-    figure.set_layout_engine("none")  # everything has its place: not to be sought again
     _rasterize(figure)
     told = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with mpl.rc_context({**SETTINGS, "svg.hashsalt": prefix}):
-        figure.savefig(told, format="svg", bbox_inches="tight", pad_inches=0.06, metadata=nothing)
+        figure.savefig(told, format="svg", bbox_inches=_drawn_on(figure), metadata=nothing)
     return _inline(told.getvalue(), prefix, title, caption)
+
+
+def _drawn_on(figure: Figure) -> Bbox:
+    """In inches, what is drawn on, with a margin: "tight" finds the same by drawing all of it once more."""
+    width, height = figure.get_size_inches() * POINTS
+    dots, figure.dpi = figure.dpi, POINTS
+    box = figure.get_tightbbox(RendererSVG(width, height, io.StringIO()))
+    figure.dpi = dots
+    return box.padded(MARGIN)
 
 
 def _words(figure: Figure) -> tuple[str, str]:
