@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from initbench.core.catalogue import Catalogue
+from initbench.core.catalogue import Catalogue, did_you_mean
 from initbench.core.errors import UsageError
 
 
@@ -110,3 +110,8 @@ def test_a_name_is_registered_once(things):
 def test_defaults_and_signatures(things):
     assert things.defaults == ["ball"]
     assert [entry.signature for entry in things] == ["ball(size=1, kind=red, hollow=false)", "box(size)"]
+
+
+def test_a_far_guess_does_not_hide_what_is_accepted():
+    assert did_you_mean("nope", ["digits", "copies"]) == "; accepted: digits, copies"
+    assert did_you_mean("copie", ["digits", "copies"]) == "; did you mean 'copies'?"

@@ -176,7 +176,7 @@ class Catalogue(Generic[T]):
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
     """``; did you mean 'x'?`` with the closest of `known`; if none is near, `otherwise` or else all of them."""
     known = list(known)
-    near = difflib.get_close_matches(word.lower(), known, n=2, cutoff=0.6)
+    near = difflib.get_close_matches(word.lower(), known, n=2, cutoff=0.65)
     if near:
         return f"; did you mean {' or '.join(repr(name) for name in near)}?"
     return f"; {otherwise or 'accepted: ' + ', '.join(known)}"

@@ -62,7 +62,7 @@ def draw(summary: pd.DataFrame) -> Figure:
         row[0].set_ylabel(name)
     for axes, last, level in zip(grid[0], grid[-1], levels, strict=True):
         axes.set_title(style.label(configurations.title(summary, level)))
-        last.set_xlabel("update")
+        last.set_xlabel("step")
         _note(axes, summary[summary["panel"] == level])
     losses, accuracies = grid[:, 0]
     _scale(losses, summary[summary["quantity"] == "train_loss"])
