@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -10,8 +11,10 @@ import torch
 
 import initbench as ib
 from initbench.core.cell import Cell
+from initbench.core.plugins import blamed
 from initbench.engine import device as devices
 from initbench.grid.stacks import Engine, Failed, Session, trained
+from initbench.recipe import OPTIMIZERS
 
 RATES = [0.1 / (1 + n) for n in range(8)]
 """So few networks are one stack, whatever the tuning."""
@@ -58,6 +61,7 @@ WORDS = {
     "this optimizer's history is out of memory slots": False,
     "mat1 and mat2 shapes cannot be multiplied": False,
 }
+RAN_OUT = [words for words, memory in WORDS.items() if memory]
 
 
 def halved(error):
@@ -77,7 +81,7 @@ def halved(error):
     return tried
 
 
-@pytest.mark.parametrize("words", [words for words, memory in WORDS.items() if memory])
+@pytest.mark.parametrize("words", RAN_OUT)
 def test_what_torch_says_of_memory_halves(words):
     assert halved(RuntimeError(words)) == [2, 1, 1]
 
@@ -85,6 +89,24 @@ def test_what_torch_says_of_memory_halves(words):
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")], ids=["python", "cuda"])
 def test_errors_of_memory_by_type_halve(error):
     assert halved(error) == [2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), *map(RuntimeError, RAN_OUT)],
+)
+def test_memory_that_runs_out_in_an_optimizer_or_in_a_users_code_is_not_their_fault(error, monkeypatch):
+    """An optimizer's first step is where a stack takes the most."""
+    step = Mock(side_effect=error)
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    optimizer = OPTIMIZERS.make("adam")
+    made = optimizer.over([{"params": [torch.zeros(1)], "lr": 0.1}])
+    with pytest.raises(type(error)) as raised:
+        optimizer.step(made)
+    assert raised.value is error
+    assert halved(raised.value) == [2, 1, 1]
+    with pytest.raises(type(error)), blamed("activation 'mine'", step):
+        step()
 
 
 @pytest.mark.parametrize("words", [words for words, memory in WORDS.items() if not memory])

@@ -4,6 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+MEMORY_WORDS = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "std::bad_alloc",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "MPS backend out of memory",
+)
+"""By which torch says in a plain RuntimeError that memory ran out; the last words of others may sound alike."""
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, by the error's type (torch's by its name) or, where that is general, by its words."""
+    by_type = isinstance(error, MemoryError) or any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
+    return by_type or (isinstance(error, RuntimeError) and any(words in str(error) for words in MEMORY_WORDS))
+
 
 class InitbenchError(Exception):
     """A message for the user: what was given, what is accepted, what to try."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from initbench.core.errors import InitbenchError, UsageError
+from initbench.core.errors import InitbenchError, UsageError, ran_out_of_memory
 
 MODULES = "initbench_plugin_"
 """Before a file's name: the module that it becomes."""
@@ -131,12 +131,17 @@ def defined_at(function: Callable[..., Any]) -> str:
 
 @contextmanager
 def blamed(what: str, function: Callable[..., Any]) -> Iterator[None]:
-    """Code of a user's in the block: what it raises becomes a `UsageError` of one line that says where."""
+    """Code of a user's in the block: what it raises becomes a `UsageError` of one line that says where.
+
+    Memory that ran out is no fault of its, and stays the error that it is.
+    """
     try:
         yield
     except InitbenchError:
         raise
     except Exception as error:
+        if ran_out_of_memory(error):
+            raise
         code = getattr(inspect.unwrap(function), "__code__", None)
         place = _place(error, code.co_filename, code.co_firstlineno) if code else _place(error)
         raise UsageError(f"{what}: {place}: {told(error)}") from None

@@ -13,7 +13,7 @@ import torch
 
 from initbench import reference
 from initbench.core.cell import Cell
-from initbench.core.errors import InitbenchError, UsageError
+from initbench.core.errors import InitbenchError, UsageError, ran_out_of_memory
 from initbench.core.plugins import told
 from initbench.engine.signals import subnormals_flushed
 from initbench.engine.timing import Stopwatch
@@ -26,15 +26,6 @@ from initbench.recipe.samples import Split, steps_of
 INTEGERS = ("diverged_at", "stopped_at")
 """Columns of integers, where they are not missing."""
 OUT_OF_MEMORY = "out of memory"
-MEMORY_WORDS = (
-    "DefaultCPUAllocator: can't allocate memory",
-    "DefaultCPUAllocator: not enough memory",
-    "std::bad_alloc",
-    "CUDA error: out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "MPS backend out of memory",
-)
-"""By which torch says in a plain RuntimeError that memory ran out; the last words of others may sound alike."""
 
 
 @dataclass(frozen=True)
@@ -131,18 +122,13 @@ def trained(cells: Sequence[Cell], data: Split, session: Session) -> list[Done]:
             outcomes = session.engine.train(cells, data, watch, session)
         return [Part(cells, _rows(cells, outcomes, watch, session.device))]
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not _is_memory(error):
+        if not ran_out_of_memory(error):
             raise
     # out of the except: the error's traceback holds the tensors that filled the memory
     if len(cells) == 1:
         return [Failed(cells, OUT_OF_MEMORY)]
     middle = len(cells) // 2
     return [done for half in (cells[:middle], cells[middle:]) for done in trained(half, data, session)]
-
-
-def _is_memory(error: Exception) -> bool:
-    """Whether memory ran out, by its type or, where it is torch's most general, by its words."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in MEMORY_WORDS)
 
 
 def _rows(cells: Sequence[Cell], outcomes: Sequence[Outcome], watch: Stopwatch, device: str) -> dict[str, Rows]:
