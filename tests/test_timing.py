@@ -51,7 +51,8 @@ def test_on_a_gpu_events_are_recorded_around_the_work_and_read_after_it_is_done(
             self.number = sum(call == "made" for call in calls)
             calls.append("made")
 
-        def record(self):
+        def record(self, stream):
+            assert stream == "current on cuda:1"  # whatever the thread's device is
             calls.append(f"record {self.number}")
 
         def elapsed_time(self, other):
@@ -59,14 +60,15 @@ def test_on_a_gpu_events_are_recorded_around_the_work_and_read_after_it_is_done(
             return 1500.0  # milliseconds
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"current on {device}")
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: calls.append(f"wait for {device}"))
-    watch = Stopwatch(torch.device("cuda", 0))
+    watch = Stopwatch(torch.device("cuda", 1))
     for _ in range(2):
         with watch.lap("training"):
             calls.append("work")
     assert watch.samples == {"training": [1.5, 1.5]}
     lap = ["made", "made"]
-    assert calls == [*lap, "record 0", "work", "record 1", *lap, "record 2", "work", "record 3", "wait for cuda:0",
+    assert calls == [*lap, "record 0", "work", "record 1", *lap, "record 2", "work", "record 3", "wait for cuda:1",
                      "read 0 1", "read 2 3"]  # fmt: skip
     assert watch.seconds("training") == 3.0
-    assert calls.count("wait for cuda:0") == 1
+    assert calls.count("wait for cuda:1") == 1

@@ -25,9 +25,9 @@ class Stopwatch:
         """Time what runs inside. On a GPU nothing is waited for: events are read when samples are asked for."""
         if self._device.type == "cuda":
             start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            start.record()
+            start.record(torch.cuda.current_stream(self._device))  # by itself, of the thread's current device
             yield
-            stop.record()
+            stop.record(torch.cuda.current_stream(self._device))
             self._events.append((phase, start, stop))
         else:
             before = self._clock()
