@@ -4,8 +4,11 @@ Nothing is computed while it records; a replay repeats every operation on the sa
 they were; and whoever looks at a number meanwhile is refused, as CUDA refuses what would wait for it.
 """
 
+import gc
 import sys
 import warnings
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import ClassVar
@@ -15,12 +18,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from initbench.activations import ACTIVATIONS
 from initbench.core.cell import Cell
+from initbench.core.errors import UsageError
 from initbench.datasets import DATASETS
-from initbench.engine.training.captured import EAGER, Captured
+from initbench.engine.training import captured as capturing
+from initbench.engine.training.captured import EAGER, Captured, _Watch
 from initbench.engine.training.trainer import Trainer
 from initbench.engine.tuning import UNTUNED
-from initbench.recipe import OPTIMIZERS
+from initbench.recipe import LOSSES, OPTIMIZERS
 from initbench.recipe.optimizers import Optimizer
 from initbench.recipe.samples import split
 
@@ -75,28 +81,50 @@ def tensors(tree):
     return [each for each in tree_leaves(tree) if isinstance(each, torch.Tensor)]
 
 
-@contextmanager
-def record(recording, stream, capture_error_mode):
-    """Stands for `torch.cuda.graph`."""
-    assert capture_error_mode == "thread_local"
-    try:
-        with recording:
+class Streams:
+    """Stand for the default stream, and those that are made; one is current."""
+
+    def __init__(self):
+        self.default = self.current = self.made()
+
+    def made(self, device=None):
+        return SimpleNamespace(wait_stream=lambda other: None)
+
+    @contextmanager
+    def within(self, stream):
+        """Stands for `torch.cuda.stream`."""
+        before, self.current = self.current, stream
+        try:
             yield
-    finally:
-        recording.undo()
+        finally:
+            self.current = before
+
+    @contextmanager
+    def graph(self, recording, pool, stream, capture_error_mode):
+        """Stands for `torch.cuda.graph`, which leaves its stream current where what is captured is refused."""
+        assert capture_error_mode == "thread_local"
+        assert pool == "pool"
+        before, self.current = self.current, stream
+        try:
+            with recording:
+                yield
+            self.current = before
+        finally:
+            recording.undo()
 
 
 @pytest.fixture
 def cuda(monkeypatch):
-    """What `Captured` calls of CUDA; the optimizers are those for a GPU."""
-    stream = SimpleNamespace(wait_stream=lambda other: None)
+    """What `Captured` calls of CUDA; the optimizers are those for a GPU. The streams."""
+    streams = Streams()
     monkeypatch.setattr(Recording, "made", [])
     for name, stand_in in {
         "CUDAGraph": Recording,
-        "graph": record,
-        "Stream": lambda device: stream,
-        "current_stream": lambda device: stream,
-        "stream": lambda stream: nullcontext(),
+        "graph": streams.graph,
+        "graph_pool_handle": lambda: "pool",
+        "Stream": streams.made,
+        "current_stream": lambda device: streams.current,
+        "stream": streams.within,
     }.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
     over = Optimizer.over
@@ -111,6 +139,7 @@ def cuda(monkeypatch):
     for name in ("adam", "nadam", "rmsprop"):
         module = sys.modules[f"torch.optim.{name}"]  # torch.optim deletes these names of its own
         monkeypatch.setattr(module, "_get_capturable_supported_devices", lambda *_, **__: ["cpu"])
+    return streams
 
 
 def digits(device="cpu"):
@@ -125,7 +154,7 @@ def trained(cells, captured):
         trainer = Trainer(cells, digits(), None, UNTUNED, lambda: False)
         if captured:
             assert trainer._updates.capturable
-            trainer._unobserved = Captured(trainer._step, trainer._noise, trainer._updates, torch.device("cpu"))
+            trainer._captured = Captured(trainer._noise, trainer._updates, torch.device("cpu"))
         return trainer.run(SimpleNamespace(lap=lambda phase: nullcontext()))
 
 
@@ -184,15 +213,93 @@ def test_the_update_that_diverged_is_counted_on(cuda):
     assert diverged.diverged_at > EAGER + 1
 
 
-def test_what_looks_at_a_number_goes_on_kernel_by_kernel(cuda, monkeypatch):
-    cells = [Cell(steps=12, **SMALL)]
-    here = trained(cells, captured=False)
+NOISY = Cell(steps=12, schedule="cosine", regularizers=(("dropout", 0.3),), **SMALL)
+
+
+def looking(monkeypatch, look):
+    """Updates that do this once more."""
     real = Trainer._penalties
     monkeypatch.setattr(
-        Trainer, "_penalties", lambda self: real(self) + 0 * float(self._network.weights[0].detach().sum())
+        Trainer, "_penalties", lambda self: real(self) + 0 * look(self._network.weights[0].detach().flatten()).sum()
     )
-    with pytest.warns(UserWarning, match="kernel by kernel.*not permitted when stream is capturing"):
-        there = trained(cells, captured=True)
+
+
+@pytest.mark.parametrize(
+    ("look", "told"),
+    {
+        lambda w: w * float(w.sum()): "_local_scalar_dense.*waits",
+        lambda w: w if w.sum() > 0 else w + 1: "_local_scalar_dense.*waits",
+        lambda w: w[w > 0]: "index.Tensor waits",
+        lambda w: w.nonzero().double(): "nonzero.default waits",
+    }.items(),
+)
+def test_what_looks_at_a_number_is_not_captured(cuda, monkeypatch, look, told):
+    """A capture that CUDA breaks off harms torch's allocator for good: it is not begun."""
+    here = trained([NOISY], captured=False)
+    looking(monkeypatch, look)
+    with pytest.warns(UserWarning, match=f"kernel by kernel: no CUDA graph: .*{told}"):
+        there = trained([NOISY], captured=True)
+    assert Recording.made == []
+    assert [one.metrics for one in here] == [other.metrics for other in there]
+
+
+@pytest.mark.parametrize(
+    ("look", "refused"),
+    {
+        torch.ops.aten.lift_fresh: "lift_fresh",  # as torch.tensor([1.0], device="cuda") ends
+        lambda z: z * torch.ones(1, device="cpu").to(z): "_to_copy",
+        lambda z: torch.empty_like(z).copy_(torch.ones(3, device="cpu")): "copy_",
+        lambda z: z * torch.tensor(2.0, device="cpu"): "",
+        lambda z: torch.where(z > 0, z, 0.5).clamp(max=1.0).to(torch.float64): "",
+    }.items(),
+)
+def test_what_crosses_devices_is_not_captured(look, refused):
+    with _Watch() as watch:
+        look(torch.ones(3, device="meta"))
+    assert refused in watch.refused
+    assert bool(refused) == bool(watch.refused)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [*({"activation": each.name} for each in ACTIVATIONS), *({"loss": each.name} for each in LOSSES)],
+    ids=str,
+)
+def test_whatever_is_catalogued_can_be_captured(monkeypatch, fields):
+    """Nothing of an update looks at a number or leaves the device: here torch's without memory, which has none."""
+    over = Optimizer.over
+    monkeypatch.setattr(Optimizer, "over", lambda self, groups, device=None: over(self, groups))
+    regularizers = tuple((name, 0.2) for name in ("l1", "l2", "label_smoothing"))
+    cells = [Cell(**SMALL, batch_norm=True, residual=1, clip_norm=1.0, weight_decay=0.1, regularizers=regularizers,
+                  seed=seed, **fields) for seed in (0, 1)]  # fmt: skip
+    trainer = Trainer(cells, digits("meta"), None, UNTUNED, lambda: False)
+    images, targets = next(trainer._minibatches())
+    trainer._step(images, targets)
+    with _Watch() as watch:
+        trainer._step(images, targets)
+    assert watch.refused == ""
+
+
+@pytest.mark.parametrize("error", [RuntimeError("not permitted"), UsageError("activation 'mine': no")], ids=str)
+def test_what_a_capture_refuses_goes_on_kernel_by_kernel_as_if_nothing_had_been(cuda, monkeypatch, error):
+    """Its learning rates, noise and stream are those of before."""
+    here = trained([NOISY], captured=False)
+
+    def refuse(weights):
+        if Recording.made:
+            if cuda.refused:
+                assert cuda.current is not cuda.default  # in an update, as in the capture
+            else:
+                cuda.refused = True
+                raise error
+        return weights
+
+    cuda.refused = False
+    looking(monkeypatch, refuse)
+    with pytest.warns(UserWarning, match="kernel by kernel.*(not permitted|'mine': no)"):
+        there = trained([NOISY], captured=True)
+    assert len(Recording.made) == 1
+    assert cuda.current is cuda.default
     assert [one.metrics for one in here] == [other.metrics for other in there]
 
 
@@ -205,6 +312,35 @@ def test_running_out_of_memory_in_a_capture_is_for_the_caller_who_halves_the_sta
     monkeypatch.setattr(torch.cuda, "graph", full)
     with pytest.raises(torch.OutOfMemoryError):
         trained([Cell(steps=EAGER + 1, **SMALL)], captured=True)
+
+
+def test_a_stack_leaves_its_memory_when_it_ends(cuda):
+    """At once: a GPU's memory is full before Python collects what refers to itself."""
+    gc.collect()
+    gc.disable()
+    try:
+        cells = [Cell(optimizer="adam", schedule="cosine", steps=EAGER + 2, batch_norm=True, **SMALL)]
+        with torch.no_grad():
+            trainer = Trainer(cells, digits(), None, UNTUNED, lambda: False)
+            trainer._captured = Captured(trainer._noise, trainer._updates, torch.device("cpu"))
+            trainer.run(SimpleNamespace(lap=lambda phase: nullcontext()))
+        held = [weakref.ref(each) for each in (trainer, trainer._network, trainer._updates, trainer._captured)]
+        del trainer
+        assert [each() for each in held] == [None] * len(held)
+    finally:
+        gc.enable()
+
+
+def test_stacks_of_a_thread_capture_on_one_stream(cuda, monkeypatch):
+    """torch keeps memory for the products of each stream that it meets, up to 32 MiB."""
+    made = []
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: made.append(device) or cuda.made())
+    with ThreadPoolExecutor(1) as thread:
+        devices = [torch.device("cuda", 0), torch.device("cuda", 0), torch.device("cuda", 1)]
+        one, other, elsewhere = thread.map(capturing._stream, devices)
+    assert one is other
+    assert made == [torch.device("cuda", 0), torch.device("cuda", 1)]
+    assert elsewhere is not one
 
 
 @pytest.mark.parametrize("optimizer", [entry.name for entry in OPTIMIZERS])

@@ -64,8 +64,10 @@ class Noise:
     def lasting(self) -> Iterator[None]:
         """Give out memory that lasts, for a CUDA graph to read: `renew` puts noise into it."""
         self._lasting = True
-        yield
-        self._lasting = False
+        try:
+            yield
+        finally:
+            self._lasting = False
 
     def renew(self, batch: int) -> None:
         """Draw the noise of this update into what was given out for minibatches of this size."""

@@ -85,8 +85,8 @@ class Trainer:
         self._early = EarlyStopping(cells, self._network.state)
         # phases are timed kernel by kernel; float64 is there to check, and its optimizers read no rates from memory
         captures = images.is_cuda and profile is None and self._updates.capturable and images.dtype == torch.float32
-        self._unobserved = Captured(self._step, self._noise, self._updates, images.device) if captures else self._step
-        """An update of which nothing is recorded."""
+        self._captured = Captured(self._noise, self._updates, images.device) if captures else None
+        """For updates of which nothing is recorded."""
 
     def run(self, watch: Stopwatch) -> list[Outcome]:
         """Train, evaluate; `watch` times the phases ``training`` and ``evaluation``."""
@@ -100,8 +100,8 @@ class Trainer:
                 recorded = self._is_recorded(step)
                 with watch.lap("training"):
                     self._update(step, batches, recorded)
-                with watch.lap("evaluation"):
-                    if recorded:
+                if recorded:
+                    with watch.lap("evaluation"):
                         self._record(step)
                 if self._early.all_stopped:
                     break
@@ -120,8 +120,10 @@ class Trainer:
             rows = record.rows(self._step(images, targets, record.observe))
             for outcome, own in zip(self._outcomes, rows, strict=True):
                 outcome.layer_curves += [{"step": step, "layer": layer, **row} for layer, row in enumerate(own, 1)]
+        elif self._captured:
+            self._captured(self._step, images, targets)
         else:
-            self._unobserved(images, targets)
+            self._step(images, targets)
         self._updates.scheduled()
 
     def _step(self, images: Tensor, targets: Tensor, observe: Observer | None = None) -> Sequence[Tensor]:

@@ -111,8 +111,10 @@ class Updates:
         """Let `step` read the learning rates from memory: a CUDA graph would keep Python's as they are now."""
         told = self._told()
         self._tell(self._rates.unbind())
-        yield
-        self._tell(told)
+        try:
+            yield
+        finally:
+            self._tell(told)
 
     def renew_rates(self) -> None:
         """Bring them there up to date."""
