@@ -194,8 +194,28 @@ def test_who_reads_a_table_that_was_changed_is_told(trained, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("command", READING, ids=lambda command: command[0])
+def test_a_manifest_that_was_changed_vouches_for_no_table_and_is_told(trained, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    told = (trained / "manifest.json").read_text()
+    assert '"tables"' in told
+    (trained / "manifest.json").write_text(told.replace('"cells": 4', '"cells": 5'))
+    found = CliRunner().invoke(main, [command[0], str(trained), *command[1:]])
+    assert found.exit_code == 0
+    assert f"Note: {trained}/manifest.json is not one of ours, or damaged\n" in found.stderr
+
+
+def test_a_table_that_was_changed_is_told_where_it_is_merged(run):
+    change("train/runs.parquet", lambda rows: rows)  # written by another version of Parquet
+    done = run("merge", "train", "whole/train", "--out=both")
+    assert done.exit_code == 0, done.output
+    assert "Note: train/runs.parquet is not as it was written\n" in done.stderr
+
+
+@pytest.mark.parametrize("command", [*READING, ["reproduce"], ["merge", "whole", "--out=both"], ["status"]],
+                         ids=lambda command: command[0])  # fmt: skip
 def test_a_newer_versions_folder_is_refused_by_who_reads_it(trained, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, "whole")
     told = json.loads((trained / "manifest.json").read_text())
     del told["seal"]
     (trained / "manifest.json").write_text(json.dumps({**told, "layout": 99}))

@@ -255,12 +255,20 @@ def test_dark_and_light(eighth):
     assert background() == light
 
 
+def within(box, width):
+    return box["x"] >= 0 and box["width"] > 0 and box["x"] + box["width"] <= width
+
+
 def test_a_narrow_window_scrolls_in_one_direction(driver, written):
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
                            {"width": 390, "height": 850, "deviceScaleFactor": 1, "mobile": False})  # fmt: skip
     try:
         shown = Shown(driver, written["sweep"])
         assert shown.script("return document.documentElement.scrollWidth") <= 390
+        for menu in driver.find_elements("css selector", ".menu > summary"):
+            menu.click()
+            choices = menu.find_element("xpath", "../div")
+            shown.until(lambda choices=choices: within(choices.rect, 390))
     finally:
         driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

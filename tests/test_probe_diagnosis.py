@@ -26,7 +26,7 @@ def table(z, grad=None, **columns):
         "x_second_moment": 1.0,
         "z_second_moment": z, "z_variance_units": 1.0, "a_second_moment": np.asarray(z) / 2, "cosine": 0.0,
         "saturated_fraction": 0.5, "dead_fraction": 0.0, "grad_z_second_moment": grad, "grad_a_second_moment": 2 * grad,
-        "note": "",
+        "grad_w_second_moment": 1.0, "note": "",
     }  # fmt: skip
     return pd.DataFrame(plain | columns)
 
@@ -120,8 +120,10 @@ def test_where_most_layers_are_normalized_no_variance_is_promised():
 
 
 @pytest.mark.parametrize(("columns", "word", "cause"), [
-    ({"z_second_moment": [1.0, 1.0, 0.0, 0.0], "weight_second_moment": [1.0, 1.0, 0.0, 1.0]}, "dead",
-     "E[z²] is 0: all weights of layer2 are 0"),
+    ({"z_second_moment": [1.0, 1.0, 0.0, 0.0], "weight_second_moment": [0.0, 1.0, 0.0, 1.0],
+      "grad_w_second_moment": 0.0}, "dead", "E[z²] is 0: all weights of layer2 are 0"),
+    ({"z_second_moment": [1.0, 1.0, 1.0, 0.0], "weight_second_moment": [1.0, 1.0, 1.0, 0.0]}, "dead",
+     "E[z²] is 0: all weights of layer3 are 0; their own gradient is not, so the first update ends that"),
     ({"z_variance_units": 0.0}, "symmetric", "all units of a layer are equal"),
     ({"dead_fraction": [0.0, 0.8, 0.7, 0.9]}, "dead", "80% of its units are, for all inputs, on a flat part of relu"),
     ({"dead_fraction": [0.0, 0.8, 0.7, 0.9], "cosine": 0.99}, "dead",
@@ -138,6 +140,32 @@ def test_where_most_layers_are_normalized_no_variance_is_promised():
 def test_other_words(columns, word, cause):
     row = told(table(np.ones(4), **columns), "forward")
     assert (row.word, row.cause) == (word, row.cause if cause is None else cause)
+
+
+@pytest.mark.parametrize(("activation", "zeros", "moved"), [
+    (nn.ReLU, (6,), True), (nn.Tanh, (4,), True), (nn.ReLU, (4,), False), (nn.Tanh, (4, 6), False),
+])  # fmt: skip
+def test_what_the_first_update_ends_it_ends(activation, zeros, moved):
+    """A head of zeros, as torchvision's vit_b_16 has, learns; what ReLU stops at 0, or two in a row, never do."""
+    torch.manual_seed(0)
+    parts = (part for _ in range(3) for part in (nn.Linear(32, 32), activation()))
+    network = nn.Sequential(*parts, nn.Linear(32, 10))
+    for number in (0, 2, 4, 6):
+        nn.init.kaiming_normal_(network[number].weight, nonlinearity="relu")
+        nn.init.zeros_(network[number].bias)
+    for number in zeros:
+        nn.init.zeros_(network[number].weight)
+    batch = torch.randn(64, 32)
+    diagnosis = ib.probe(network, batch).diagnosis
+    assert diagnosis.word.tolist() == ["dead", "dead"]
+    for cause, at in zip(diagnosis.cause, (zeros[0], zeros[-1]), strict=True):
+        assert f"all weights of {at} are 0" in cause
+        assert ("the first update ends that" in cause) == moved
+    nn.functional.cross_entropy(network(batch), torch.arange(64) % 10).backward()
+    torch.optim.SGD(network.parameters(), lr=0.1).step()
+    network.zero_grad()
+    network(batch).square().sum().backward()
+    assert bool(network[zeros[0]].weight.any()) == bool(network[0].weight.grad.any()) == moved
 
 
 def test_where_no_gradient_arrives_none_is_lost():

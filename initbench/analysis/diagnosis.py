@@ -85,15 +85,26 @@ def _nothing(path: pd.DataFrame, followed: pd.Series, forward: bool) -> dict[str
     if known.empty:
         return {"word": "lost", "cause": "no number of it is known"}
     if known.iloc[-1] == 0:
-        first = path.loc[known[known[::-1].cumsum()[::-1] == 0].index[0]]
-        empty = path[path.weight_second_moment == 0]
-        why = f"all weights of {empty.module.iloc[0]} are 0" if len(empty) else "nothing passes"
+        start = known[known[::-1].cumsum()[::-1] == 0].index[0]
+        upto = path.loc[:start]
         what = "E[z²] is 0" if forward else "the gradient is 0"
-        return {"word": "dead", "starts_at": _called(first), "cause": f"{what}: {why}"}
+        before = "" if forward else _empty(upto[:-1])  # a gradient arrives at z before it meets that layer's weights
+        why = before or _empty(upto) or "nothing passes"
+        return {"word": "dead", "starts_at": _called(path.loc[start]), "cause": f"{what}: {why}"}
     drawn = path[(path.role == "weights") & (path.fan_out > 1)]
     if len(drawn) and (drawn.z_variance_units < EQUAL * drawn.z_second_moment).mean() > STAYS:
         return {"word": "symmetric", "starts_at": _called(drawn.iloc[0]), "cause": "all units of a layer are equal"}
     return {}
+
+
+def _empty(upto: pd.DataFrame) -> str:
+    """Which layer's weights of 0 end a signal, if any, and whether that is so before the first update alone."""
+    empty = upto[upto.weight_second_moment == 0]
+    if empty.empty:
+        return ""
+    last = empty.iloc[-1]
+    moved = "; their own gradient is not, so the first update ends that" if last.grad_w_second_moment > 0 else ""
+    return f"all weights of {last.module} are 0{moved}"
 
 
 def _moving(path: pd.DataFrame, change: _Change, forward: bool) -> dict[str, object]:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from initbench.analysis.circumstances import differences
 from initbench.analysis.equality import CELL, COLUMNS, DIFFERS, compared, paired
-from initbench.analysis.results import Results
+from initbench.analysis.results import Results, changes_of
 from initbench.analysis.union import KINDS, Kind, Tables, united
 from initbench.core.errors import require
 from initbench.core.folder import results_in
@@ -38,7 +38,7 @@ class Merged:
     """What several folders hold: a row per folder, table and column that differs from those before it."""
     keep: str
     notes: tuple[str, ...]
-    """In what the folders came about otherwise."""
+    """What of the folders is not as it was written, and in what they came about otherwise."""
 
     @property
     def conflicts(self) -> pd.DataFrame:
@@ -70,7 +70,8 @@ def merged(folders: Sequence[str | Path], keep: str = FIRST) -> Merged:
     if "runs" in tables:
         tables["runs"] = tables["runs"].assign(study=study["name"])
     manifests = [results.manifest for results in several]
-    notes = dict.fromkeys(itertools.chain(*(differences(manifests[0], each) for each in manifests[1:])))
+    changes = [f"{fault.path} is {fault.why}" for results in several for fault in changes_of(results.folder)]
+    notes = dict.fromkeys(itertools.chain(changes, *(differences(manifests[0], each) for each in manifests[1:])))
     compared_all = pd.concat(found, ignore_index=True)[["folder", *COLUMNS]]
     return Merged(study, tables, _manifest(several, tables), compared_all, keep, tuple(notes))
 

@@ -104,8 +104,10 @@ class Results:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """Versions, commit, device, times."""
-        return stored.read(self.folder / "manifest.json", json.loads, stored.Manifest)
+        """Versions, commit, device, times; raises `WorkError` where a newer version of initbench wrote it."""
+        told = stored.read(self.folder / "manifest.json", json.loads, stored.Manifest)
+        _require_known(self.folder, told)
+        return told
 
     def __repr__(self) -> str:
         return f"Results({str(self.folder)!r})"
@@ -143,6 +145,11 @@ def progress_of(folder: str | Path) -> dict[str, str]:
     }
 
 
+def _require_known(folder: Path, manifest: dict[str, Any]) -> None:
+    if manifest.get("layout", 0) > LAYOUT:
+        raise WorkError(f"{folder} was made by a newer version of initbench; use that")
+
+
 def _of_parts(results: Results) -> pd.DataFrame:
     """What is trained so far, by the parts that can be read."""
     frames = [pd.DataFrame({"status": [], "training_id": []})]
@@ -160,8 +167,7 @@ def changes_of(folder: str | Path) -> list[Fault]:
     root = Path(folder)
     told = {path: read_manifest(path) for path in (root, *sorted(root.glob("*/"))) if (path / MANIFEST).is_file()}
     for path, manifest in told.items():
-        if manifest.get("layout", 0) > LAYOUT:
-            raise WorkError(f"{path} was made by a newer version of initbench; use that")
+        _require_known(path, manifest)
     return [fault for path, manifest in told.items() for fault in changed(path, manifest)]
 
 

@@ -28,6 +28,7 @@ ASIDE = re.compile(r"(?P<name>.+)\.damaged(\.\d+)?")
 TEMPORARY = re.compile(r"\.\d+\.new")
 OLDER = re.compile(r"layout\d+(\.\d+)?")
 """Folders to which results of older layouts were put aside."""
+FOREIGN = "not one of ours, or damaged"
 _KEY = re.compile("[0-9a-f]{16}")
 
 
@@ -90,7 +91,7 @@ def faults(folder: Path) -> Iterator[Fault]:
     manifest, told = folder / MANIFEST, read_manifest(folder)
     misplaced = is_misplaced(folder, told)
     if not told:
-        yield Fault(manifest, "not one of ours, or damaged" if manifest.exists() else "missing")
+        yield Fault(manifest, FOREIGN if manifest.exists() else "missing")
     elif told["layout"] != LAYOUT:
         yield Fault(manifest, f"of layout {told['layout']}; this version of initbench writes {LAYOUT}")
         return
@@ -102,7 +103,9 @@ def faults(folder: Path) -> Iterator[Fault]:
 
 
 def changed(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
-    """The files that are not as the manifest beside them says."""
+    """The files that are not as the manifest beside them says; where that is damaged, it, as it vouches for none."""
+    if not manifest:
+        yield Fault(folder / MANIFEST, FOREIGN)
     sums = manifest.get("sums", {})
     for name in (STUDY, *(f"{table}.parquet" for table in sorted(TABLES))):  # whatever else an untrusted one tells
         if name in sums and sums[name] != (now := digest(folder / name)):

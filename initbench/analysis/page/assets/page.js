@@ -320,6 +320,12 @@
           menu.querySelector("summary").focus();
         }
       });
+      menu.addEventListener("toggle", () => { // within the page, however near its edge the button is
+        const choices = menu.lastElementChild;
+        choices.style.left = "";
+        const beyond = choices.getBoundingClientRect().right - document.documentElement.clientWidth;
+        if (beyond > 0) choices.style.left = `${-beyond}px`;
+      });
       return menu;
     }
 
