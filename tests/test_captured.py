@@ -269,13 +269,15 @@ def test_whatever_is_catalogued_can_be_captured(monkeypatch, fields):
     """Nothing of an update looks at a number or leaves the device: here torch's without memory, which has none."""
     over = Optimizer.over
     monkeypatch.setattr(Optimizer, "over", lambda self, groups, device=None: over(self, groups))
-    regularizers = tuple((name, 0.2) for name in ("l1", "l2", "label_smoothing"))
+    noisy = ("l1", "l2", "label_smoothing", "dropout", "stochastic_depth")
+    regularizers = tuple((name, 0.2) for name in noisy)
     cells = [Cell(**SMALL, batch_norm=True, residual=1, clip_norm=1.0, weight_decay=0.1, regularizers=regularizers,
                   seed=seed, **fields) for seed in (0, 1)]  # fmt: skip
     trainer = Trainer(cells, digits("meta"), None, UNTUNED, lambda: False)
     images, targets = next(trainer._minibatches())
-    trainer._step(images, targets)
-    with _Watch() as watch:
+    with trainer._noise.lasting(len(images)):
+        trainer._step(images, targets)
+    with trainer._noise.lasting(len(images)), _Watch() as watch:  # its noise is drawn before
         trainer._step(images, targets)
     assert watch.refused == ""
 

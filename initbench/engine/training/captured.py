@@ -58,6 +58,10 @@ class Captured:
 
     def __call__(self, step: Step, images: Tensor, targets: Tensor) -> None:
         """One update of all networks, by `step`, the same each time; it may hold what holds this, and is not kept."""
+        with self._noise.lasting(len(images)):
+            self._update(step, images, targets)
+
+    def _update(self, step: Step, images: Tensor, targets: Tensor) -> None:
         size = len(images)
         self._met[size] += 1
         if self._possible and self._met[size] > EAGER and size not in self._recordings:
@@ -65,7 +69,6 @@ class Captured:
         if recording := self._recordings.get(size):
             recording.images.copy_(images)
             recording.targets.copy_(targets)
-            self._noise.renew(size)
             self._updates.renew_rates()
             recording.graph.replay()
         elif self._possible and self._met[size] == EAGER:
@@ -90,7 +93,6 @@ class Captured:
         try:
             with (
                 torch.cuda.stream(torch.cuda.current_stream(images.device)),  # torch forgets it if the capture fails
-                self._noise.lasting(),
                 self._updates.rates_in_memory(),
                 # other threads may prepare data meanwhile
                 torch.cuda.graph(

@@ -61,27 +61,26 @@ class Noise:
         return a
 
     @contextmanager
-    def lasting(self) -> Iterator[None]:
-        """Give out memory that lasts, for a CUDA graph to read: `renew` puts noise into it."""
+    def lasting(self, batch: int) -> Iterator[None]:
+        """Give out the same memory at each update on minibatches of this size, for a CUDA graph to read.
+
+        What was given out has this update's noise from here on: an update draws nothing but the first time.
+        """
+        for place, held in self._held.items():
+            if place[2] == batch:
+                held.copy_(self._drawn(*place))
         self._lasting = True
         try:
             yield
         finally:
             self._lasting = False
 
-    def renew(self, batch: int) -> None:
-        """Draw the noise of this update into what was given out for minibatches of this size."""
-        for place, held in self._held.items():
-            if place[2] == batch:
-                held.copy_(self._drawn(*place))
-
     def _uniform(self, *place: Any) -> Tensor:
-        """`_drawn`, or where it will be."""
+        """`_drawn`, or what lasts of it."""
         if not self._lasting:
             return self._drawn(*place)
         if place not in self._held:
-            _, _, batch, units = place
-            self._held[place] = torch.empty(len(self._seeds), units, batch, device=self._device, dtype=self._dtype)
+            self._held[place] = self._drawn(*place)
         return self._held[place]
 
     def _drawn(self, name: str, number: int, batch: int, units: int) -> Tensor:
