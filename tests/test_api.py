@@ -29,7 +29,7 @@ BAD = [
     ({"init": 5}, "init must be a name or a list of names, not 5"),
     ({"activation": ["relu", None]}, "activation must be a name or a list of names, not ['relu', None]"),
     ({"width": 10**400}, f"every width must be at most 1,000,000,000,000, not 1{'0' * 17}...{'0' * 19}"),
-    ({"dpeth": 3}, "unknown option 'dpeth'; did you mean 'depth' or 'width'?"),
+    ({"dpeth": 3}, "unknown option 'dpeth'; did you mean 'depth'?"),
     ({"law": "linear"}, "unknown option 'law'; did you mean 'laws'?"),
 ]
 

@@ -115,3 +115,5 @@ def test_defaults_and_signatures(things):
 def test_a_far_guess_does_not_hide_what_is_accepted():
     assert did_you_mean("nope", ["digits", "copies"]) == "; accepted: digits, copies"
     assert did_you_mean("copie", ["digits", "copies"]) == "; did you mean 'copies'?"
+    assert did_you_mean("lecun", ["he", "lecun_uniform"]) == "; did you mean 'lecun_uniform'?"
+    assert did_you_mean("", ["he"]) == "; accepted: he"

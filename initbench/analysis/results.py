@@ -53,8 +53,8 @@ class Results:
         if not (stored.is_plain(name) and path.is_file()):
             if not self.finished:
                 raise UsageError(f"{self.folder} is not finished; the command that began it goes on there")
-            there = ", ".join(sorted(found.stem for found in self.folder.glob("*.parquet"))) or "none"
-            raise UsageError(f"{self.folder} has no table '{name}'; it has: {there}")
+            there = sorted(found.stem for found in self.folder.glob("*.parquet") if found.is_file())
+            raise UsageError(f"{self.folder} has no table '{name}'; it has: {', '.join(there) or 'none'}")
         return stored_tables.checked(path, self.study["kind"], read_table(path), whole)
 
     @cached_property

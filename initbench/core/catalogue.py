@@ -174,9 +174,10 @@ class Catalogue(Generic[T]):
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """``; did you mean 'x'?`` with the closest of `known`; if none is near, `otherwise` or else all of them."""
-    known = list(known)
-    near = difflib.get_close_matches(word.lower(), known, n=2, cutoff=0.65)
+    """``; did you mean 'x'?`` with the closest of `known`, or those that begin so; else `otherwise`, or all of them."""
+    known, word = list(known), word.lower()
+    near = difflib.get_close_matches(word, known, n=2, cutoff=0.65)
+    near = near or [name for name in known if word and name.startswith(word)][:2]
     if near:
         return f"; did you mean {' or '.join(repr(name) for name in near)}?"
     return f"; {otherwise or 'accepted: ' + ', '.join(known)}"
