@@ -77,7 +77,7 @@ def test_finished_results_of_another_study_are_refused_or_replaced_at_the_end(tm
     assert (first.finished, second.finished, second.replaced) == (False, True, True)
     assert list(layers(tmp_path)) == [2]
     (tmp_path / "verdicts.parquet").mkdir()  # a folder is none
-    with pytest.raises(UsageError, match="has no table 'verdicts'; it has: layers$"):
+    with pytest.raises(UsageError, match=r"has no table 'verdicts'; it has: layers$"):
         load(tmp_path).verdicts  # noqa: B018
 
 
