@@ -62,7 +62,11 @@ def returning(layer: Layer, local: Local, between: Real, kept: Real, kurtosis: R
 
     Arguments as of `by_units`.
     """
-    by_slope, by_gradient = by_units(layer, local, between, kept, kurtosis)
+    return log_variance(layer, local, *by_units(layer, local, between, kept, kurtosis))
+
+
+def log_variance(layer: Layer, local: Local, by_slope: Real, by_gradient: Real) -> Real:
+    """The same from its two parts."""
     return np.maximum(np.log1p(by_slope + by_gradient) - layer.already(local.returned.slope), 0.0)
 
 

@@ -26,7 +26,7 @@ from initbench.core.threads import one_thread
 from initbench.theory import infinite_width
 from initbench.theory.finite_width import HEAVY, Walk, walked
 from initbench.theory.fluctuation import HELD, Layer
-from initbench.theory.gradient import by_units, returning
+from initbench.theory.gradient import by_units, log_variance
 from initbench.theory.inequality import Coming, Levels
 from initbench.theory.moments import GaussianMoments
 from initbench.theory.networks import Networks
@@ -203,8 +203,8 @@ def _back(
     expected, found = np.log(k.value) + correction, gradient[:, number]
     if number + 1 == len(walk.layers):
         nothing, doubt = np.zeros(1), correction * _apart(layer.z.spread)
-        variance = inputs.over_batch(returning(layer, local, nothing, nothing, nothing))
         parts = by_units(layer, local, nothing, nothing, nothing)
+        variance = inputs.over_batch(log_variance(layer, local, *parts))
         return _standardized(found, expected, variance, doubt, even * _by_slopes(*parts, inputs))
     after, later = walk.layers[number + 1], walk.gradients[number + 1]
     kept = after.promises.orthogonal * layer.units / max(layer.units, after.units)
@@ -214,8 +214,8 @@ def _back(
     together = later.slope * after.share * inputs.others * louder
     expected = expected + np.log(after.units * after.promises.variance) + np.log1p(own.aligned) + together
     unequal, apart = _apart(later.slope**2 * after.z.spread + later.spread), _apart(layer.z.spread)
-    variance = inputs.over_batch(returning(layer, local, later.between, kept, later.kurtosis), unequal)
     parts = by_units(layer, local, later.between, kept, later.kurtosis)
+    variance = inputs.over_batch(log_variance(layer, local, *parts), unequal)
     doubt = (np.abs(correction) + np.abs(together) + np.abs(own.aligned)) * (unequal + apart)
     doubt = doubt + (unequal * apart) ** 0.5 * moved
     expected = expected + gradient[:, number + 1] + scale[:, number + 1]
