@@ -12,6 +12,7 @@ from scipy.stats import norm
 from initbench.activations import ACTIVATIONS
 from initbench.core.records import InputMoments, Network
 from initbench.initializers import INITIALIZERS
+from initbench.theory import scalar_maps
 from initbench.theory.deterministic import predicted
 from initbench.theory.scalar_maps import ScalarMap, passed
 
@@ -128,13 +129,26 @@ def test_networks_of_several_activations_have_the_kinks_that_each_has_alone():
 def test_layers_that_stand_still_are_followed_once(factors, distinct):
     """relu: z_1 = 2x, z_2 = relu(2x), and from there on only a factor other than 1 changes anything."""
     x = np.array([-1.0, 0.5, 3.0])
-    z, value, which = ScalarMap(ACTIVATIONS.make("relu"), 1.0, factors, (1.0,) * len(factors)).followed(x)
-    assert len(z) == len(value) == distinct
+    one = ScalarMap(ACTIVATIONS.make("relu"), 1.0, factors, (1.0,) * len(factors))
+    (path,) = scalar_maps.followed([one], [x])
+    assert len(path.z) == len(path.value) == distinct
     truth = [2 * x]
     for factor in factors[1:]:
         truth.append(factor * np.maximum(truth[-1], 0))
-    np.testing.assert_array_equal(z[which], truth)
-    np.testing.assert_array_equal(value[which], np.maximum(truth, 0))
+    np.testing.assert_array_equal(path.z[path.which], truth)
+    np.testing.assert_array_equal(path.value[path.which], np.maximum(truth, 0))
+
+
+def test_networks_that_are_followed_together_go_each_its_own_way():
+    """One stands still from the second layer on, the other goes on; each from nodes of its own."""
+    still, moving = (ScalarMap(ACTIVATIONS.make("relu"), 1.0, (1.0, factor, factor), (1.0,) * 3) for factor in (1, 3))
+    each = np.array([-1.0, 0.5]), np.array([2.0, 1.0, 4.0])
+    together = scalar_maps.followed([still, moving], each)
+    for one, x, path in zip((still, moving), each, together, strict=True):
+        (alone,) = scalar_maps.followed([one], [x])
+        for name in ("z", "value", "which"):
+            np.testing.assert_array_equal(getattr(path, name), getattr(alone, name))
+    assert [len(path.z) for path in together] == [2, 3]
 
 
 def test_a_network_is_the_same_beside_others():

@@ -25,7 +25,7 @@ OPEN = ["sigmoid", "tanh", "softsign", "elu", "selu", "gelu", "silu", "mish", "s
 def test_moments_are_those_of_the_closed_form(name):
     """Two routes: what the lattice or panels sum, and what the formula says."""
     activation, form = ACTIVATIONS.make(name), ACTIVATIONS.make(name).closed_form
-    mean, variance, slope = (of[:, 0] for of in integrated(Several.of([activation] * len(Q)), Q[:, None]))
+    mean, variance, slope, _ = (of[:, 0] for of in integrated(Several.of([activation] * len(Q)), Q[:, None]))
     np.testing.assert_allclose(slope, form.slope_second_moment(Q), rtol=1e-11)
     np.testing.assert_allclose(variance, form.variance(Q), rtol=1e-11)
     np.testing.assert_allclose(mean, form.mean(Q), rtol=1e-11, atol=1e-13 * np.sqrt(variance.max()))
@@ -36,7 +36,7 @@ def test_moments_are_those_of_panels(name):
     """1e-12 where it is promised, and 1e-11 wherever a network gets."""
     activation = ACTIVATIONS.make(name)
     panels = GaussianMoments(activation, integrate=True)
-    mean, variance, slope = (of[:, 0] for of in integrated(Several.of([activation] * len(Q)), Q[:, None]))
+    mean, variance, slope, _ = (of[:, 0] for of in integrated(Several.of([activation] * len(Q)), Q[:, None]))
     for rtol, at in ((1e-12, (Q >= 1e-3) & (Q <= 100)), (1e-11, Q > 0)):
         np.testing.assert_allclose(slope[at], panels.slope_second_moment(Q[at]), rtol=rtol)
         np.testing.assert_allclose((variance + mean**2)[at], panels.second_moment(Q[at]), rtol=rtol)
@@ -52,7 +52,7 @@ def test_moments_are_those_of_an_adaptive_integrator(name):
             return activation.value(np.array([math.sqrt(q) * x]))[0] ** 2 * norm.pdf(x)
 
         found = sum(quad(squared, *side, args=(q,), epsabs=1e-14)[0] for side in ((-12, 0), (0, 12)))
-        mean, variance, _ = integrated(Several.of([activation]), np.array([[q]]))
+        mean, variance, *_ = integrated(Several.of([activation]), np.array([[q]]))
         assert variance.item() + mean.item() ** 2 == pytest.approx(found, rel=1e-11)
 
 

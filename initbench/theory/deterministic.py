@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from itertools import pairwise
 
 import numpy as np
 from numpy.polynomial.legendre import legvander
@@ -20,11 +19,14 @@ from initbench.activations import Activation
 from initbench.core.records import InputMoments, Promise
 from initbench.theory.expectation import gauss_legendre
 from initbench.theory.half_lines import LATTICES
+from initbench.theory.panels import Panels, Search, together
 from initbench.theory.rows import Columns, Table, blank, told
 from initbench.theory.scalar_maps import ScalarMap, passed
 
 Real = NDArray[np.float64]
 Pairing = tuple[Activation, Sequence[Promise]]
+Said = tuple[Columns, list[str]]
+"""The columns of a network, and a note for each layer."""
 
 _OCTAVES = np.concatenate([np.arange(-60.0, -12.0, 4.0), np.arange(-12.0, 5.0)])
 """Panels end at powers of 2 around 0: a steep map has structure there at every scale. Near 0 at every fourth: few have
@@ -37,13 +39,13 @@ _GRADED = np.array([0.0, *4.0 ** np.arange(-32, 0), *(1 - 4.0 ** np.arange(-1, -
 """Where a single one is cut: it is most likely steep at an end, on ever smaller scales."""
 _FIRST, _SOME, _NEARLY_ALL = 3, 64, 0.88
 """After these rounds, of more panels than so many, the share that is given up: a map that is folded on every scale."""
-_TOGETHER = 2**18
-"""Nodes of layers at which phi is taken at once, so that they stay in the processor's cache."""
 _MEAN, _SQUARE, _GRADIENT, _FOURTHS = range(4)
 """Of the integrals: E[phi - centre], E[(phi - centre)²] and E[(dL/dz)²]; from the last on E[phi⁴] and E[(dL/dz)⁴]."""
 _RARE = 1e6
 """E[s²]/E[s]² of a square s from which on no batch has the inputs that hold nearly all of it."""
 _UNRESOLVED, _SELDOM = "too steep or too often folded to integrate", "decided by inputs rarer than one in a million"
+_HOPELESS = 0.1
+"""What half the first lattice may change is a tenth of that: no map that changes more is on the next ones either."""
 _WHOLE, _HALF = 0, 1
 """The rules: all nodes, and half of them."""
 _SETTLED = 1e-8
@@ -68,10 +70,11 @@ def predicted(several: Sequence[Pairing], inputs: InputMoments) -> Table:
     kinds = list(dict.fromkeys(one.activation for one in maps))
     distinct = sorted(maps, key=lambda one: kinds.index(one.activation))  # those of one are followed by one call
     with np.errstate(all="ignore"):
-        known = {one: said for one in distinct if (said := _on_lattice(one))}
-        left = [one for one in distinct if one not in known]
-        known |= {one: _settled(one, cuts) for one, cuts in zip(left, _cuts(left), strict=True)}
-        for one, (columns, notes) in known.items():
+        known = dict(zip(distinct, together([_on_lattice(one) for one in distinct]), strict=True))
+        left = [one for one, said in known.items() if said is None]
+        settled = together([_settled(one, cuts) for one, cuts in zip(left, _cuts(left), strict=True)])
+        agreed = {one: said for one, said in known.items() if said is not None}
+        for one, (columns, notes) in (agreed | dict(zip(left, settled, strict=True))).items():
             for name, values in told(columns, np.array(notes, object)).items():
                 found[name][maps[one]] = values
     return found
@@ -84,14 +87,14 @@ def unknown(several: Sequence[Pairing], _: InputMoments) -> Table:
     return found
 
 
-def _on_lattice(one: ScalarMap) -> tuple[Columns, list[str]] | None:
-    """The columns and a note for each layer, if the map bends at 0 at most and is not too steep for a lattice."""
+def _on_lattice(one: ScalarMap) -> Search[Said | None]:
+    """What there is to say, if the map bends at 0 at most and is not too steep for a lattice."""
     if not {*one.activation.kinks} <= {0.0}:
         return None
-    off = np.inf
+    off = _HOPELESS
     for lattice in LATTICES.values():
         rules = np.stack([lattice.weight, lattice.half], axis=-1)
-        parts = _integrated(one, lattice.x[None], np.ones_like(lattice.x[None]), rules)
+        parts = yield Panels(one, lattice.x[None], np.ones_like(lattice.x[None]), rules)
         about = _about(centre := _centre(parts), parts)
         before, off = off, _off(about, about[:, _WHOLE, :, 0]).max()
         if off < _SETTLED:
@@ -101,14 +104,14 @@ def _on_lattice(one: ScalarMap) -> tuple[Columns, list[str]] | None:
     return None
 
 
-def _settled(one: ScalarMap, cuts: Real) -> tuple[Columns, list[str]]:
-    """The columns and a note for each layer, from panels cut until half of their nodes say the same.
+def _settled(one: ScalarMap, cuts: Real) -> Search[Said]:
+    """What there is to say, from panels cut until half of their nodes say the same.
 
     Only those on which they don't are cut: a steep piece of the map is on few of them. A map that is folded on
     every scale has more and more, nearly all of what is cut, and is given up.
     """
     panels = np.stack([cuts[:-1], cuts[1:]])
-    parts = _parts(one, panels)
+    parts = yield Panels(one, *_nodes(*panels), _rules()[1])
     centre, known = _centre(parts), 0.0
     for number in range(1, _ROUNDS + 1):
         about = _about(centre, parts)
@@ -123,7 +126,7 @@ def _settled(one: ScalarMap, cuts: Real) -> tuple[Columns, list[str]]:
         pieces = _GRADED if count == 1 else np.linspace(0, 1, 5 if count <= _FEW else 3)
         cuts = low + (high - low) * pieces[:, None]
         panels = np.stack([cuts[:-1].ravel(), cuts[1:].ravel()])
-        parts = _parts(one, panels)
+        parts = yield Panels(one, *_nodes(*panels), _rules()[1])
     return _agreed(one, centre, total)
 
 
@@ -148,38 +151,6 @@ def _columns(one: ScalarMap, centre: Real, total: Real) -> Columns:
             "chi": at_z / above, "grad_a_second_moment": at_a, "grad_z_second_moment": at_z}  # fmt: skip
 
 
-def _parts(one: ScalarMap, panels: Real) -> Real:
-    """What each panel has of E[1], of phi - first, of dL/dz, and phi at its first node.
-
-    `quantities rules layers panels`, the rules being all nodes and half of them.
-    """
-    count = max(-(-panels.shape[1] * _POINTS * len(one.factors) // _TOGETHER), 1)
-    parts = np.array_split(panels, count, axis=1)
-    return np.concatenate([_integrated(one, *_nodes(low, high), _rules()[1]) for low, high in parts], axis=-1)
-
-
-def _integrated(one: ScalarMap, x: Real, density: Real, rules: Real) -> Real:
-    """`_parts` of some panels, from their nodes and the density there, `panels nodes`, and rules, `nodes rules`."""
-
-    def summed(of: Real) -> Real:
-        return np.moveaxis((of * density) @ rules, -1, 0)
-
-    z, value, which = one.followed(x.ravel())
-    slope_squares = one.activation.slope(z)
-    slope_squares *= slope_squares
-    grad = slope_squares[which]
-    grad *= np.array(one.returned)[:, None]
-    for after, before in pairwise(grad[::-1]):
-        before *= after
-    value, grad = value.reshape(-1, *x.shape), grad.reshape(-1, *x.shape)
-    first, fourth = value[..., 0].copy(), summed((value**2) ** 2)
-    value -= first[..., None]
-    by_value = summed(value), summed(value**2), fourth, first[None]
-    off, square, fourth, first = (each[:, which] for each in by_value)
-    mass = summed(np.ones_like(x))[:, None]
-    return np.stack(np.broadcast_arrays(mass, off, square, summed(grad), fourth, summed(grad**2), first))
-
-
 def _centre(parts: Real) -> Real:
     """About E[phi(z)] of each layer, taken from the first node on, so that of a constant the variance is 0."""
     mass, off, *_, first = parts[:, _WHOLE]
@@ -193,7 +164,7 @@ def _about(centre: Real, parts: Real) -> Real:
     return np.stack([off + mass * gap, square + 2 * gap * off + mass * gap**2, *others])
 
 
-def _agreed(one: ScalarMap, centre: Real, total: Real) -> tuple[Columns, list[str]]:
+def _agreed(one: ScalarMap, centre: Real, total: Real) -> Said:
     """The columns on which both rules agree, from `quantities rules layers`; a note on the others for each layer."""
     fine, coarse = (_columns(one, centre, total[:, rule]) for rule in (_WHOLE, _HALF))
     scale = {**fine, "a_mean": np.sqrt(fine["a_second_moment"])}  # the mean of an odd function is 0

@@ -24,7 +24,7 @@ from initbench.theory.kept import Kept
 from initbench.theory.moments import GaussianMoments, integrated, kernels
 from initbench.theory.networks import Networks
 from initbench.theory.rows import PREDICTED, Columns, times
-from initbench.theory.several import Several
+from initbench.theory.several import Rows, Several
 
 Real = NDArray[np.float64]
 Stand = PiecewiseLinear | GaussianMoments
@@ -94,7 +94,8 @@ class _Together:
         self.closed = [(stand, np.flatnonzero(of[activations.which])) for stand, of in numbers.items()]
         self._own = own = activations.at(self.integrated)
         self._moments = Kept(lambda rows, q: integrated(own.at(rows), q))
-        self._kernels = Kept(lambda rows, q, c: [kernels(own.at(rows // pairs), q, c)], KNOWN)
+        self._kernels = Kept(lambda rows, q, c: [kernels(own.at(rows // pairs), q, c, self._known(rows // pairs))],
+                             KNOWN)  # fmt: skip
 
     def moments(self, q: Real) -> Real:
         """E[phi], Var[phi] and E[phi'²], `3 networks inputs`."""
@@ -103,12 +104,13 @@ class _Together:
             found[:, rows] = *stand.mean_and_variance(q[rows]), stand.slope_second_moment(q[rows])
         if len(self.integrated):
             level, grown = self._own.levels(q[self.integrated])
-            mean, variance, slope = self._moments(level)
+            mean, variance, slope, self._terms = self._moments(level)
+            self._size = variance[:, -1] + mean[:, -1] ** 2
             found[:, self.integrated] = mean * np.sqrt(grown), variance * grown, slope
         return found
 
     def kernel(self, q: Real, c: Real) -> Real:
-        """E[phi(u) phi(v)], `networks pairs`, at one q for all pairs of a network."""
+        """E[phi(u) phi(v)], `networks pairs`, at one q for all pairs of a network: the last of `moments`."""
         found = np.empty_like(c)
         for stand, rows in self.closed:
             found[rows] = stand.kernel(q[rows], c[rows])
@@ -118,3 +120,7 @@ class _Together:
             kept = self._kernels(np.broadcast_to(level, own.shape).ravel(), own.ravel())[0]
             found[self.integrated] = kept.reshape(own.shape) * grown
         return found
+
+    def _known(self, rows: Rows) -> tuple[Real, Real]:
+        """What the last `moments` found of the series of these."""
+        return self._terms[rows], self._size[rows]

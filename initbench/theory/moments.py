@@ -16,7 +16,7 @@ from initbench.activations.closed_forms import ClosedForm, PiecewiseLinear
 from initbench.theory import expectation
 from initbench.theory.expectation import Rule
 from initbench.theory.half_lines import LATTICES, Lattice, Nodes, Rows, averages, laid
-from initbench.theory.several import STRAIGHT, Several
+from initbench.theory.several import SLIGHT, STRAIGHT, Several
 
 Real = NDArray[np.float64]
 
@@ -85,7 +85,7 @@ class GaussianMoments:
         if self.form is not None:
             return self.second_moment(q), self.slope_second_moment(q)
         found = integrated(Several.of([self.activation] * q.size), q.ravel())
-        mean, variance, slopes = (each.reshape(q.shape) for each in found)
+        mean, variance, slopes = (each.reshape(q.shape) for each in found[:3])
         return variance + mean**2, slopes
 
     def kernel(self, q: Real, c: Real) -> Real:
@@ -101,20 +101,29 @@ class GaussianMoments:
         return None if self.integrate else self.activation.closed_form
 
 
-def integrated(activations: Several, q: Real) -> tuple[Real, Real, Real]:
-    """E[phi(z)], Var[phi(z)] and E[phi'(z)²] by quadrature at q, `rows ...`, each row with its own activation."""
+def integrated(activations: Several, q: Real) -> tuple[Real, Real, Real, Real]:
+    """E[phi(z)], Var[phi(z)] and E[phi'(z)²] by quadrature at q, `rows ...`, each row with its own activation.
+
+    And E[phi he_k] at a row's last q, for the first of `SERIES`, `rows k`; NaN on panels, which have too many nodes.
+    """
+    orders = SERIES[0].orders
 
     def of(rows: Rows, nodes: Nodes) -> tuple[list[Real], Real]:
         own = activations.at(rows)
         value, slope = own.both(nodes.z)
+        last = value.reshape(len(rows), -1, value.shape[-1])[:, -1:]
+        if nodes.lattice is None:
+            terms = np.full((len(rows), orders + 1), np.nan)
+        else:
+            terms = nodes.projections(last * nodes.root, orders)[:, 0]
         mean, variance = _mean_and_variance(own, q[rows], value, nodes.weight)
         slope_square = slope**2
         slopes = np.vecdot(slope_square, nodes.weight)
         changes = np.maximum(nodes.change(variance + mean**2, value**2), nodes.change(slopes, slope_square))
-        return [mean, variance, slopes], changes.reshape(len(rows), -1).max(axis=-1)
+        return [mean, variance, slopes, terms], changes.reshape(len(rows), -1).max(axis=-1)
 
-    mean, variance, slopes = averages(of, q, activations.kinks, SETTLED, expectation.FINE)
-    return mean, variance, slopes
+    mean, variance, slopes, terms = averages(of, q, activations.kinks, SETTLED, expectation.FINE)
+    return mean, variance, slopes, terms
 
 
 def _mean_and_variance(phi: Activation | Several, q: Real, value: Real, w: Real) -> tuple[Real, Real]:
@@ -127,18 +136,27 @@ def _mean_and_variance(phi: Activation | Several, q: Real, value: Real, w: Real)
     return mean, np.where(first_order, at_zero.variance(q), integrated)
 
 
-def kernels(activations: Several, q: Real, c: Real) -> Real:
+def kernels(activations: Several, q: Real, c: Real, known: tuple[Real, Real] | None = None) -> Real:
     """E[phi(u) phi(v)], a row an entry with its own activation.
 
     By the formula of two rays where phi is no more than that, by Mehler's series, or by two-dimensional quadrature.
+    What `integrated` has found of the series, and E[phi²], may be `known`.
     """
-    rays = activations.straight & (q >= STRAIGHT)
+    far, near = activations.straight & (q >= STRAIGHT), activations.bent_at_zero & (q <= SLIGHT)
     found = np.where(np.isnan(q), np.nan, activations.kinds.told(_at_zero)[activations.which] ** 2)
-    found[rays] = _by_row(activations.at(rays), _far).kernel(q[rays, None], c[rays, None])[:, 0]
-    unsure = ~rays & (q > 0)
+    for rays, pieces in ((far, _far), (near, _near)):
+        found[rays] = _by_row(activations.at(rays), pieces).kernel(q[rays, None], c[rays, None])[:, 0]
+    unsure = ~far & ~near & (q > 0)
+    untried = np.ones_like(unsure)
+    if known is not None:
+        summed, rest = _mehler(*known, c)
+        sure = unsure & (rest < DOUBT * known[1])
+        found[sure] = summed[sure]
+        unsure, untried = unsure & ~sure, np.isnan(rest)
     for series in SERIES:
-        if not len(left := np.flatnonzero(unsure)):
-            break
+        left = np.flatnonzero(unsure & untried if series is SERIES[0] else unsure)
+        if not len(left):
+            continue
         for some, nodes in laid(q[left], activations.kinks[left], series.lattice, series.panels):
             rows = left[some]
             found[rows], doubt = _series(activations.at(rows), nodes, q[rows], c[rows], series.orders)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,20 +49,35 @@ class ScalarMap:
                     for mean, layer, power in zip(means[1:], layers[1:], powers, strict=False)]  # fmt: skip
         return cls(activation, deviation, tuple(factors), (*returned, 1.0))
 
-    def followed(self, x: Real) -> tuple[Real, Real, Rows]:
-        """z and phi(z) at the coordinate over its deviation, `layers nodes`, without layers where z stays what it is.
 
-        Which of them each layer is.
-        """
-        z, value, which = *np.empty((2, len(self.factors), len(x))), np.zeros(len(self.factors), np.intp)
-        level, last = x * self.deviation, -1
-        for number, factor in enumerate(self.factors):
-            np.multiply(level, factor, out=z[last + 1])
-            if not number or (z[last + 1] != z[last]).any():
-                last += 1
-                level = value[last] = self.activation.value(z[last])
-            which[number] = last
-        return z[: last + 1], value[: last + 1], which
+@dataclass(frozen=True)
+class Path:
+    """What some coordinates become, without layers where z stays what it is."""
+
+    z: Real
+    """`layers nodes`."""
+    value: Real
+    """phi(z)."""
+    which: Rows
+    """Of those, that of each layer of the network."""
+
+
+def followed(maps: Sequence[ScalarMap], each: Sequence[Real]) -> list[Path]:
+    """Networks of one activation, each from its own coordinates over their deviation: one call of phi for all."""
+    ends, phi = np.cumsum([0, *map(len, each)]), maps[0].activation.value
+    owner = np.repeat(np.arange(len(maps)), np.diff(ends))
+    factors = np.array([one.factors for one in maps]).T
+    level = np.concatenate(each) * np.array([one.deviation for one in maps])[owner]
+    z, value = np.empty((2, len(factors), len(level)))
+    moves = np.ones(factors.shape, bool)
+    for number, factor in enumerate(factors):
+        np.multiply(level, factor[owner], out=z[number])
+        if number:
+            moves[number] = np.logical_or.reduceat(z[number] != z[number - 1], ends[:-1])
+        if moves[number].any():
+            level = value[number] = phi(z[number])
+    spans = [slice(*span) for span in pairwise(ends)]
+    return [Path(z[own, span], value[own, span], np.cumsum(own) - 1) for own, span in zip(moves.T, spans, strict=True)]
 
 
 def passed(maps: Sequence[ScalarMap], x: Real) -> tuple[Rows, Real]:
@@ -95,10 +111,10 @@ def _seen(one: ScalarMap, x: Real) -> tuple[Rows, Rows, NDArray[np.bool_], Real]
     kinks = np.array(one.activation.kinks)
     if not len(kinks):
         return np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, bool), kinks
-    z, _, which = one.followed(x)
-    above = z[..., None] > kinks
+    (path,) = followed([one], [x])
+    above = path.z[..., None] > kinks
     row, left, kink = np.nonzero(above[:, 1:] != above[:, :-1])
-    return np.searchsorted(which, row), left, above[row, left, kink], kinks[kink]
+    return np.searchsorted(path.which, row), left, above[row, left, kink], kinks[kink]
 
 
 def _reached(activations: Several, factors: Real, x: Real) -> Real:

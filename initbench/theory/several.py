@@ -26,6 +26,8 @@ Rows = NDArray[np.intp]
 
 STRAIGHT, BENT = 1e26, 1e-10
 """The variance from which on what phi is nearer to 0 than `FAR` does not count; how far from a ray it may be there."""
+SLIGHT, NEAR, CURVED = 1e-30, 1e-14, 1e-12
+"""The variance up to which only what phi is within `NEAR` of 0 counts, and how far from a ray it may be there."""
 
 
 class Kinds(tuple[Activation, ...]):
@@ -97,14 +99,21 @@ class Several:
         straight: NDArray[np.bool_] = self.kinds.told(_is_straight)[self.which]
         return straight
 
+    @property
+    def bent_at_zero(self) -> NDArray[np.bool_]:
+        """The same of phi seen from near 0."""
+        bent: NDArray[np.bool_] = self.kinds.told(_is_bent_at_zero)[self.which]
+        return bent
+
     def levels(self, q: Real) -> tuple[Real, Real]:
         """Variances from which averages at q, `rows ...`, follow, and by how much q is larger.
 
         Where phi(s z) = s phi(z) for s > 0 an average at s² q is one at q times a power of s, so that one will do.
         """
-        homogeneous = self.kinds.told(is_homogeneous)[self.which]
-        homogeneous, straight = (of.reshape(-1, *[1] * (q.ndim - 1)) for of in (homogeneous, self.straight))
-        level = np.where(homogeneous & np.isfinite(q), 1.0, np.where(straight, np.minimum(q, STRAIGHT), q))
+        which = self.kinds.told(is_homogeneous)[self.which], self.straight, self.bent_at_zero
+        homogeneous, straight, bent = (of.reshape(-1, *[1] * (q.ndim - 1)) for of in which)
+        level = np.clip(q, np.where(bent & (q > 0), SLIGHT, 0), np.where(straight, STRAIGHT, np.inf))
+        level = np.where(homogeneous & np.isfinite(q), 1.0, level)
         return level, np.divide(q, level, out=np.ones_like(q), where=level != q)
 
     @cached_property
@@ -121,6 +130,16 @@ def is_homogeneous(activation: Activation) -> bool:
 
 @lru_cache
 def _is_straight(activation: Activation) -> bool:
-    ends = np.array([-FAR, FAR])
+    return _is_rays(activation, FAR, BENT)
+
+
+@lru_cache
+def _is_bent_at_zero(activation: Activation) -> bool:
+    return _is_rays(activation, NEAR, CURVED)
+
+
+def _is_rays(activation: Activation, at: float, off: float) -> bool:
+    """Whether tangents `at` either side of 0 meet there, but for a share `off` of phi."""
+    ends = np.array([-at, at])
     value, slope = activation.both(ends)
-    return bool((np.abs(value - slope * ends) <= BENT * np.abs(value).max()).all())
+    return bool((np.abs(value - slope * ends) <= off * np.abs(value).max()).all())
