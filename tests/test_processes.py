@@ -1,5 +1,6 @@
 """Stacks in processes of this machine: the same numbers, and what becomes of one that dies, hangs or is left alone."""
 
+import contextlib
 import os
 import re
 import signal
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
-from plugin_catalogues import lent_catalogues
+from plugin_catalogues import lent_catalogues, program
 from torture.program import is_at_work
 
 import initbench as ib
@@ -106,13 +107,12 @@ class Faulty(torch.optim.SGD):
 """
 
 
-def called(folder, *arguments, fault="pass"):
-    """The real program on a plug-in of the user's, to its end."""
-    (folder / "faulty.py").write_text(FAULTY.replace("FAULT", fault))
-    command = [sys.executable, "-m", "initbench", *GRID, "--plugin", "faulty.py", "--set", "optimizer=faulty",
-               "--set", "lr=0.1,0.3", *arguments]  # fmt: skip
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200,
-                          env={**os.environ, "OMP_NUM_THREADS": "2"})  # fmt: skip
+def called(folder, *arguments, fault="pass", loading="pass"):
+    """The program, in this process, with a user's plug-in: `loading` is what its file does in a worker."""
+    apart = f"import os, time\nif os.getpid() != {os.getpid()}: {loading}\n"
+    (folder / "faulty.py").write_text(apart + FAULTY.replace("FAULT", fault))
+    with lent_catalogues(), contextlib.chdir(folder):
+        done = program(*GRID, "--plugin=faulty.py", "--set=optimizer=faulty", "--set=lr=0.1,0.3", *arguments)
     return done, pd.read_parquet(folder / "results/digits/runs.parquet").set_index("lr")
 
 
@@ -126,7 +126,7 @@ def test_the_network_that_kills_its_process_is_found_and_told(tmp_path):
     assert done.stderr.endswith(
         f"Error: {half} of {2 * half} runs failed: its worker process died; the same command tries them again\n"
     )
-    assert done.returncode == 1
+    assert done.exit_code == 1
 
 
 def test_a_stack_that_hangs_is_ended_with_its_process(tmp_path):
@@ -134,7 +134,7 @@ def test_a_stack_that_hangs_is_ended_with_its_process(tmp_path):
     hangs = "print(os.getpid(), file=open('pid', 'a')) or time.sleep(1e6)"
     done, runs = called(tmp_path, "--set", "steps=3", "--stack-timeout", "1.5", fault=hangs)
     assert "runs failed: no end within 1.5 s; the same command tries them again" in done.stderr
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert set(runs.note[0.3]) == {"no end within 1.5 s"}
     assert time.monotonic() - start < 150
     pids = (tmp_path / "pid").read_text().split()
@@ -144,12 +144,9 @@ def test_a_stack_that_hangs_is_ended_with_its_process(tmp_path):
 
 def test_what_a_worker_needs_before_it_trains_is_not_the_stacks_time(tmp_path):
     """Its plug-in takes longer to load than a stack may take: every network is trained all the same."""
-    (tmp_path / "slow.py").write_text("import time\ntime.sleep(2.5)\n" + FAULTY.replace("FAULT", "pass"))
-    command = [sys.executable, "-m", "initbench", *GRID, "--plugin", "slow.py", "--set", "optimizer=faulty",
-               "--set", "steps=3", "--stack-timeout", "2"]  # fmt: skip
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    assert set(pd.read_parquet(tmp_path / "results/digits/runs.parquet").status) == {"finished"}
+    done, runs = called(tmp_path, "--set=steps=3", "--stack-timeout=2", loading="time.sleep(2.5)")
+    assert done.exit_code == 0, done.stderr
+    assert set(runs.status) == {"finished"}
 
 
 def test_a_plugin_without_a_file_is_refused_in_one_line(tmp_path):
