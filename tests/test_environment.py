@@ -7,19 +7,24 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from plugin_catalogues import program
 
-RUN = """
+QUIET = ["--no-figures", "--format=csv"]
+COMMANDS = [
+    ["variance", "--init=he", "--init=orthogonal", "--init=sparse(0.5)", "--activation=tanh", "--depth=2", "--width=6",
+     "--seeds=2", "--batch=3", *QUIET],
+    ["train-grid", "--set=init=he", "--set=activation=relu", "--set=depth=1", "--set=lr=0.1", "--set=momentum=0.9",
+     "--set=optimizer=adam", "--set=batch_size=32", "--set=steps=2", "--set=dropout=0.5", "--set=nesterov=false",
+     "--executor=threads", *QUIET],
+]  # fmt: skip
+RUN = f"""
 import itertools, sys, time, datetime
 if "jump" in sys.argv:  # a clock that is set while the work is done, back and forth by years
     told = itertools.cycle([4e9, 1.0, 2e9])
     time.time = lambda: next(told)
 from initbench.cli import main
-here = ["--init=he", "--init=orthogonal", "--init=sparse(0.5)", "--activation=tanh", "--depth=2", "--width=6"]
-quiet = ["--no-figures", "--format=csv"]
-main(["variance", *here, "--seeds=2", "--batch=3", *quiet, "--out", sys.argv[1]], standalone_mode=False)
-fixed = ["init=he", "activation=relu", "depth=1", "lr=0.1", "momentum=0.9", "optimizer=adam", "batch_size=32",
-         "steps=2", "dropout=0.5", "nesterov=false"]
-main(["train-grid", *(f"--set={one}" for one in fixed), *quiet, "--executor=threads", "--out", sys.argv[2]])
+main({COMMANDS[0]} + ["--out", sys.argv[1]], standalone_mode=False)
+main({COMMANDS[1]} + ["--out", sys.argv[2]])
 """
 TIMES = ["seconds", "stack_seconds", "training_seconds", "evaluation_seconds"]
 PLAIN = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
@@ -33,13 +38,23 @@ def tables(folder, *words, **environment):
                           stdin=subprocess.DEVNULL, env={**os.environ, **PLAIN, **environment})  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    found = {path.stem: pd.read_parquet(path) for name in names for path in sorted(Path(name).glob("*.parquet"))}
-    return done.stdout, {name: frame.drop(columns=TIMES, errors="ignore") for name, frame in found.items()}
+    return done.stdout, read(names)
+
+
+def read(folders):
+    """Their tables, but for what was timed."""
+    found = {path.stem: pd.read_parquet(path) for name in folders for path in sorted(Path(name).glob("*.parquet"))}
+    return {name: frame.drop(columns=TIMES, errors="ignore") for name, frame in found.items()}
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    return tables(tmp_path_factory.mktemp("plain"))
+    """Of this process, whatever is around it."""
+    folder = tmp_path_factory.mktemp("plain")
+    names = [str(folder / "v"), str(folder / "t")]
+    done = [program(*words, "--out", name) for words, name in zip(COMMANDS, names, strict=True)]
+    assert [(each.exit_code, each.stderr) for each in done] == [(0, ""), (0, "")]
+    return "".join(each.stdout for each in done), read(names)
 
 
 @pytest.mark.parametrize(("name", "words", "environment"), [
