@@ -2,11 +2,13 @@
 
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from scipy.stats import t as student
 
 import initbench
 from initbench.analysis.figures import width_slopes
@@ -15,6 +17,7 @@ from initbench.analysis.slopes import (
     LAW,
     STATISTICS,
     Slope,
+    chance,
     failures,
     slope_of_means,
     slopes,
@@ -100,6 +103,36 @@ def test_intervals_of_deep_rectifiers_cover(seeds):
     assert len(covered) == 4
     assert covered.between(0.95 - 4 * math.sqrt(0.95 * 0.05 / tries), 0.995).all(), covered
     assert abs(table[table.against == "width"].slope.mean()) < 4 * table[table.against == "width"].slope.sem()
+
+
+def test_chance_is_students_of_the_bound():
+    """Of a plain regression: twice the tail of (slope - bound)/error; 0 of an exact slope."""
+    x, degrees = np.array([0.0, 1.0, 2.0]), 6
+    for slope in (0.5, 1.0, 3.0):
+        error = 0.1 / math.sqrt(2)  # of three values of variance 0.01 at -1, 0, 1 about their centre
+        p = 2 * student.sf((slope - BOUND) / error, degrees)
+        for sign in (1, -1):
+            fit = partial(weighted_slope, x, sign * slope * x, np.full(3, 0.01), degrees)
+            assert chance(fit, 0.0) == pytest.approx(p, rel=2e-3)
+    assert chance(partial(weighted_slope, x, x, np.full(3, 1e-60), degrees), 0.0) == 0.0
+
+
+def test_of_many_slopes_only_those_fail_that_stand_out_among_all():
+    """100 honest pairings: each alone would fail by chance, some do, and the table tells of the wrong one only."""
+    rng, tries, seeds, by_width = np.random.default_rng(0), 100, 5, {}
+    for width in (32, 64, 128):
+        z = np.ravel(rectifiers(rng, width, 10, (tries, seeds))[1])
+        keys = pd.MultiIndex.from_product([range(tries), range(seeds)], names=["init", "seed"]).to_frame(False)
+        table = keys.assign(activation="relu", layer=10, **dict.fromkeys(STATISTICS, 1.0)).assign(z_second_moment=z)
+        table["weight_variance"] = 1 / width
+        table["update_ratio"] = width**0.5
+        table.loc[table.init == 0, "z_second_moment"] *= width**6
+        by_width[width] = table
+    found = slopes(by_width).query("against == 'width'")
+    alone = [Slope(row.slope, row.low, row.high).word(row.expected) for row in found.itertuples()]
+    assert alone.count("fail") > 1
+    assert found[found.word == "fail"][["init", "statistic"]].to_numpy().tolist() == [[0, "z_second_moment"]]
+    assert set(found.word[np.array(alone) != found.word]) == {"undecided"}
 
 
 def test_where_a_seed_lost_its_signal_no_slope_is_told():

@@ -178,7 +178,8 @@ _column(
 )
 _column(
     "word",
-    "of slopes: pass, fail, undecided, unpredicted; of verdicts: see `initbench list words`",
+    "of slopes: pass, fail (false discovery rate of the table: 5 %), undecided, unpredicted; of verdicts: see"
+    " `initbench list words`",
     "verdicts, slopes, diagnosis",
 )
 
