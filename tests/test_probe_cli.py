@@ -126,6 +126,9 @@ def test_out_holds_the_tables_and_the_code(run):
                                                   " 20, 22"),
     (["nets.py:build", *SHAPE, "--suggest", "--format", "csv"], "--suggest prints code: leave out --format"),
     (["nets.py:build"], "Missing option '--input-shape'."),
+    (["gone.py:build"], "there is no file gone.py"),
+    (["gone.py:build", "--widths", "8,16"], "there is no file gone.py"),
+    (["nets.py:build", "--widths", "8,16"], "Missing option '--input-shape'."),
 ])  # fmt: skip
 def test_what_cannot_be_gets_one_line(run, arguments, message):
     done = run(*arguments)

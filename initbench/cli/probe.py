@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from initbench.cli import coordinate_check, options, output
-from initbench.core.errors import require
+from initbench.core.errors import UsageError, require
 from initbench.core.files import require_writable, write_table, write_text
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ TABLE = ["module", "call", "kind", "fan_in", "activation", "weight_variance", "k
 
 @click.command("probe")
 @click.argument("target")
-@click.option("--input-shape", type=options.Numbers(), required=True, help="Sizes of one input: 3,224,224.")
+@click.option("--input-shape", type=options.Numbers(), help="Sizes of one input: 3,224,224.  [required]")
 @click.option("--batch", type=int, default=8, show_default=True, help="Inputs.")
 @click.option("--input-kind", type=click.Choice(["gaussian", "tokens"]), default="gaussian", show_default=True,
               help="i.i.d. N(0, 1), or whole numbers below --vocabulary.")  # fmt: skip
@@ -41,8 +41,8 @@ TABLE = ["module", "call", "kind", "fan_in", "activation", "weight_variance", "k
 @coordinate_check.asked
 @options.output_format
 def probe_command(
-    form: str, target: str, input_shape: tuple[int, ...], batch: int, input_kind: str, vocabulary: int, seeds: int,
-    init: str, only: tuple[str, ...], train: bool | None, suggest: bool, check: bool, out: Path | None,
+    form: str, target: str, input_shape: tuple[int, ...] | None, batch: int, input_kind: str, vocabulary: int,
+    seeds: int, init: str, only: tuple[str, ...], train: bool | None, suggest: bool, check: bool, out: Path | None,
     widths: tuple[int, ...] | None, **asked: Any,
 ) -> None:  # fmt: skip
     """Measure every layer of any network, forward and backward, and say where the signal is lost, and why.
@@ -59,18 +59,22 @@ def probe_command(
     require(alone, "--widths checks what is built: leave out --init, --suggest, --filter, --train and --eval")
     if out is not None:
         require_writable(out)  # told before the work
+    from torch import nn
+
     from initbench.engine.probe.targets import builder, draw_batch, load
     from initbench.grid.probe import probe_layers
     from initbench.probing import Probe
 
+    found = load(target) if widths is None else builder(target)  # first: without it no other option has a meaning
+    if input_shape is None:
+        raise UsageError("Missing option '--input-shape'.")
     given = draw_batch(input_shape, batch, vocabulary if input_kind == "tokens" else None)
-    if widths is not None:
+    if not isinstance(found, nn.Module):
         counted = {"seeds": seeds} if seeds else {}
-        coordinate_check.run(builder(target), given, form, check, out, widths=widths, **counted, **asked)
+        coordinate_check.run(found, given, form, check, out, widths=widths, **counted, **asked)
         return
-    module = load(target)
     with output.progress("seeds") as count:
-        layers, notes = probe_layers(module, given, seeds=seeds, init=init, train=train, only=only, progress=count)
+        layers, notes = probe_layers(found, given, seeds=seeds, init=init, train=train, only=only, progress=count)
     probed = Probe(layers, tuple(notes))
     if suggest:
         click.echo(probed.suggestion, nl=False)
