@@ -19,6 +19,7 @@ from matplotlib.patches import Rectangle, StepPatch
 
 from initbench.analysis.figures import depth_profiles, growth_heatmap, histograms, save, style
 from initbench.analysis.page.svg import inline
+from initbench.core.errors import WorkError
 
 INITS = ["he_normal", "xavier_normal", "variance_scaling(scale=2, mode=fan_out, distribution=uniform)", "zeros"]
 ACTIVATIONS = ["relu", "tanh", "leaky_relu(slope=0.2)", "gelu", "sigmoid"]
@@ -504,7 +505,7 @@ def test_a_save_that_fails_leaves_the_old_file_and_no_draft(tmp_path, monkeypatc
         raise OSError("the disk is full")
 
     monkeypatch.setattr(figure, "savefig", fail)
-    with pytest.raises(OSError, match="the disk is full"):
+    with pytest.raises(WorkError, match=r"cannot write .*growth\.png: the disk is full"):
         save(figure, table, tmp_path, "growth")
     assert {file.name: file.read_bytes() for file in tmp_path.glob("*.png")} == {"growth.png": before}
     assert len(list(tmp_path.iterdir())) == 2

@@ -9,7 +9,7 @@ import click
 
 from initbench.cli import coordinate_check, options, output
 from initbench.core.errors import UsageError, require
-from initbench.core.files import require_writable, write_table, write_text
+from initbench.core.files import make_folder, require_writable, write_table, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 TABLE = ["module", "call", "kind", "fan_in", "activation", "weight_variance", "kept_variance", "z_second_moment",
          "predicted_z_second_moment", "branch_to_trunk", "grad_z_second_moment", "update_ratio", "note"]  # fmt: skip
 """What a terminal has room for, means over seeds; csv and json have all columns and seeds."""
+FILES = "probe.parquet", "diagnosis.parquet", "initialize.py"
+"""What is kept in --out."""
 
 
 @click.command("probe")
@@ -58,7 +60,7 @@ def probe_command(
     alone = widths is None or not (init or suggest or only or train is not None)
     require(alone, "--widths checks what is built: leave out --init, --suggest, --filter, --train and --eval")
     if out is not None:
-        require_writable(out)  # told before the work
+        require_writable(out, *(FILES if widths is None else coordinate_check.FILES))  # told before the work
     from torch import nn
 
     from initbench.engine.probe.targets import builder, draw_batch, load
@@ -97,8 +99,9 @@ def _short(layers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write(probed: Probe, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    write_table(out / "probe.parquet", probed.layers)
-    write_table(out / "diagnosis.parquet", probed.diagnosis)
-    write_text(out / "initialize.py", probed.suggestion)
-    click.echo(f"Tables:  {out}/ (probe, diagnosis), and the code that repairs: {out}/initialize.py", err=True)
+    layers, diagnosis, code = map(out.joinpath, FILES)
+    make_folder(out)
+    write_table(layers, probed.layers)
+    write_table(diagnosis, probed.diagnosis)
+    write_text(code, probed.suggestion)
+    click.echo(f"Tables:  {out}/ (probe, diagnosis), and the code that repairs: {code}", err=True)
