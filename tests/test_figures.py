@@ -244,6 +244,15 @@ def test_what_a_log_axis_cannot_show_is_named(value, words):
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [1.0, np.nan])
 
 
+@pytest.mark.parametrize(("value", "place"), [(2e-6, ("left", "top")), (1.0, ("left", "bottom"))])
+def test_what_is_named_stands_where_no_curve_is(value, place):
+    """A flat curve at the lower end of the axis has both lower corners; in the middle it has none."""
+    flat, none = two_seeds([value] * 4, [value] * 4), two_seeds([0.0] * 4, [0.0] * 4).assign(init="zeros")
+    table = depth_profiles.summary(pd.concat([flat, none]), no_predictions(), "forward")
+    (note,) = depth_profiles.draw(table).axes[0].texts
+    assert (note.get_ha(), note.get_va()) == place
+
+
 def test_the_profiles_tell_their_n_and_their_network():
     figure = depth_profiles.draw(depth_profiles.summary(*layers_and_predictions(), "forward"))
     assert "depth 20, 512 units a layer, n = 5 seeds" in texts(figure)
