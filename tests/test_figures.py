@@ -525,6 +525,7 @@ def test_a_label_is_broken_between_words():
 
 
 def test_a_label_breaks_a_long_word_where_it_is_joined():
+    assert style.label("npz(path='a_ b/ c')").split() == ["npz(path='a_", "b/", "c')"]
     lines = style.label("normalized_exponential_linear_unit(alpha=2)").split("\n")
     assert lines == ["normalized_exponential_", "  linear_unit(alpha=2)"]
     lines = style.label("npz(path='/home/me/experiments/data/long.npz')").split("\n")
