@@ -19,6 +19,7 @@ from matplotlib.patches import Rectangle, StepPatch
 
 from initbench.analysis.figures import depth_profiles, growth_heatmap, histograms, save, style
 from initbench.analysis.page.svg import inline
+from initbench.core.errors import WorkError
 
 INITS = ["he_normal", "xavier_normal", "variance_scaling(scale=2, mode=fan_out, distribution=uniform)", "zeros"]
 ACTIVATIONS = ["relu", "tanh", "leaky_relu(slope=0.2)", "gelu", "sigmoid"]
@@ -241,6 +242,15 @@ def test_what_a_log_axis_cannot_show_is_named(value, words):
     axes = depth_profiles.draw(table).axes[0]
     assert words in [text.get_text() for text in axes.texts]
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [1.0, np.nan])
+
+
+@pytest.mark.parametrize(("value", "place"), [(2e-6, ("left", "top")), (1.0, ("left", "bottom"))])
+def test_what_is_named_stands_where_no_curve_is(value, place):
+    """A flat curve at the lower end of the axis has both lower corners; in the middle it has none."""
+    flat, none = two_seeds([value] * 4, [value] * 4), two_seeds([0.0] * 4, [0.0] * 4).assign(init="zeros")
+    table = depth_profiles.summary(pd.concat([flat, none]), no_predictions(), "forward")
+    (note,) = depth_profiles.draw(table).axes[0].texts
+    assert (note.get_ha(), note.get_va()) == place
 
 
 def test_the_profiles_tell_their_n_and_their_network():
@@ -504,7 +514,7 @@ def test_a_save_that_fails_leaves_the_old_file_and_no_draft(tmp_path, monkeypatc
         raise OSError("the disk is full")
 
     monkeypatch.setattr(figure, "savefig", fail)
-    with pytest.raises(OSError, match="the disk is full"):
+    with pytest.raises(WorkError, match=r"cannot write .*growth\.png: the disk is full"):
         save(figure, table, tmp_path, "growth")
     assert {file.name: file.read_bytes() for file in tmp_path.glob("*.png")} == {"growth.png": before}
     assert len(list(tmp_path.iterdir())) == 2
@@ -515,6 +525,7 @@ def test_a_label_is_broken_between_words():
 
 
 def test_a_label_breaks_a_long_word_where_it_is_joined():
+    assert style.label("npz(path='a_ b/ c')").split() == ["npz(path='a_", "b/", "c')"]
     lines = style.label("normalized_exponential_linear_unit(alpha=2)").split("\n")
     assert lines == ["normalized_exponential_", "  linear_unit(alpha=2)"]
     lines = style.label("npz(path='/home/me/experiments/data/long.npz')").split("\n")

@@ -110,6 +110,20 @@ def test_out_holds_the_tables_and_the_code(run):
     assert pd.read_parquet("found/diagnosis.parquet").direction.tolist() == ["forward", "backward"]
 
 
+@pytest.mark.parametrize(("more", "name"), [
+    ([], "initialize.py"),
+    (["--apply", "he"], "probe.parquet"),
+    (["--widths", "8,16"], "coordinate_check.png"),
+])  # fmt: skip
+def test_an_out_that_cannot_be_written_is_told_before_the_work(run, monkeypatch, more, name):
+    monkeypatch.setattr("initbench.engine.probe.targets._parts", lambda _: pytest.fail("worked in vain"))
+    Path("found", name).mkdir(parents=True)
+    for place, why in {"found": "Is a directory", "nets.py/found": "Not a directory"}.items():
+        done = run("nets.py:build", *SHAPE, "--out", place, *more)
+        assert done.stderr == f"Error: cannot write to {place}: {why}; give another folder\n"
+        assert (done.exit_code, done.stdout) == (2, "")
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (["torchvision:resnet19", *SHAPE], "torchvision has no model 'resnet19'; did you mean 'resnet18' or 'resnet152'?"),
     (["resnet18", *SHAPE], "cannot read 'resnet18'; write torchvision:NAME, FILE.py:NAME or package.module:NAME"),
@@ -126,6 +140,9 @@ def test_out_holds_the_tables_and_the_code(run):
                                                   " 20, 22"),
     (["nets.py:build", *SHAPE, "--suggest", "--format", "csv"], "--suggest prints code: leave out --format"),
     (["nets.py:build"], "Missing option '--input-shape'."),
+    (["gone.py:build"], "there is no file gone.py"),
+    (["gone.py:build", "--widths", "8,16"], "there is no file gone.py"),
+    (["nets.py:build", "--widths", "8,16"], "Missing option '--input-shape'."),
 ])  # fmt: skip
 def test_what_cannot_be_gets_one_line(run, arguments, message):
     done = run(*arguments)

@@ -76,6 +76,10 @@ class Commands(click.Group):
             raise  # no error: the help
         except click.UsageError as error:
             _end(ctx, error.format_message(), UsageError.exit_code)
+        except BrokenPipeError:
+            raise  # the reader of --help went away
+        except OSError as error:
+            _end(ctx, _refused(error), WorkError.exit_code)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -89,7 +93,7 @@ class Commands(click.Group):
         except BrokenPipeError:
             raise  # the reader went away: click ends quietly
         except OSError as error:
-            _end(ctx, f"{error.strerror or error}: {error.filename or 'a file'}", WorkError.exit_code)
+            _end(ctx, _refused(error), WorkError.exit_code)
         except MemoryError as error:
             _end(ctx, f"not enough memory: {str(error) or 'smaller sizes take less'}", WorkError.exit_code)
         except KeyboardInterrupt:
@@ -102,6 +106,11 @@ def _require_here() -> None:
         os.getcwd()
     except FileNotFoundError:
         raise WorkError("the current folder was removed; change to another") from None
+
+
+def _refused(error: OSError) -> str:
+    """Where, and why; what has no name is what was printed, or a full disk's file."""
+    return f"{error.filename or 'standard output or a file'}: {error.strerror or error}"
 
 
 def _end(ctx: click.Context, message: str, code: int) -> NoReturn:

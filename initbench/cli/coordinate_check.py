@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from initbench.cli import options, output
-from initbench.core.files import write_table
+from initbench.core.files import make_folder, write_table
 
 if TYPE_CHECKING:
     from initbench.engine.probe.coordinates import Build
 
 TABLE = ["module", "quantity", "step", "slope", "low", "high", "expected", "word"]
+FIGURE = "coordinate_check"
+FILES = "coordinates.parquet", "slopes.parquet", f"{FIGURE}.csv", f"{FIGURE}.png"
+"""What is kept in --out."""
 
 asked = options.together(
     click.option("--widths", type=options.Numbers(), metavar="N,N,...",
@@ -42,10 +45,10 @@ def run(build: Build, batch: Any, form: str, check: bool, out: Path | None, **gi
         from initbench.analysis.figures import coordinates as figure
         from initbench.analysis.figures import save
 
-        out.mkdir(parents=True, exist_ok=True)
-        write_table(out / "coordinates.parquet", table)
-        write_table(out / "slopes.parquet", slopes)
+        make_folder(out)
+        for name, kept in zip(FILES, (table, slopes), strict=False):
+            write_table(out / name, kept)
         shown = figure.summary(table, slopes)
-        output.echo_paths([save(figure.draw(shown), shown, out, "coordinate_check")])
+        output.echo_paths([save(figure.draw(shown), shown, out, FIGURE)])
     if check and judged.verdict(slopes) == "fail":
         raise SystemExit(3)

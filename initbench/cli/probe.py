@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from initbench.cli import coordinate_check, options, output
-from initbench.core.errors import require
-from initbench.core.files import require_writable, write_table, write_text
+from initbench.core.errors import UsageError, require
+from initbench.core.files import make_folder, require_writable, write_table, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 TABLE = ["module", "call", "kind", "fan_in", "activation", "weight_variance", "kept_variance", "z_second_moment",
          "predicted_z_second_moment", "branch_to_trunk", "grad_z_second_moment", "update_ratio", "note"]  # fmt: skip
 """What a terminal has room for, means over seeds; csv and json have all columns and seeds."""
+FILES = "probe.parquet", "diagnosis.parquet", "initialize.py"
+"""What is kept in --out."""
 
 
 @click.command("probe")
 @click.argument("target")
-@click.option("--input-shape", type=options.Numbers(), required=True, help="Sizes of one input: 3,224,224.")
+@click.option("--input-shape", type=options.Numbers(), help="Sizes of one input: 3,224,224.  [required]")
 @click.option("--batch", type=int, default=8, show_default=True, help="Inputs.")
 @click.option("--input-kind", type=click.Choice(["gaussian", "tokens"]), default="gaussian", show_default=True,
               help="i.i.d. N(0, 1), or whole numbers below --vocabulary.")  # fmt: skip
@@ -41,8 +43,8 @@ TABLE = ["module", "call", "kind", "fan_in", "activation", "weight_variance", "k
 @coordinate_check.asked
 @options.output_format
 def probe_command(
-    form: str, target: str, input_shape: tuple[int, ...], batch: int, input_kind: str, vocabulary: int, seeds: int,
-    init: str, only: tuple[str, ...], train: bool | None, suggest: bool, check: bool, out: Path | None,
+    form: str, target: str, input_shape: tuple[int, ...] | None, batch: int, input_kind: str, vocabulary: int,
+    seeds: int, init: str, only: tuple[str, ...], train: bool | None, suggest: bool, check: bool, out: Path | None,
     widths: tuple[int, ...] | None, **asked: Any,
 ) -> None:  # fmt: skip
     """Measure every layer of any network, forward and backward, and say where the signal is lost, and why.
@@ -58,19 +60,23 @@ def probe_command(
     alone = widths is None or not (init or suggest or only or train is not None)
     require(alone, "--widths checks what is built: leave out --init, --suggest, --filter, --train and --eval")
     if out is not None:
-        require_writable(out)  # told before the work
+        require_writable(out, *(FILES if widths is None else coordinate_check.FILES))  # told before the work
+    from torch import nn
+
     from initbench.engine.probe.targets import builder, draw_batch, load
     from initbench.grid.probe import probe_layers
     from initbench.probing import Probe
 
+    found = load(target) if widths is None else builder(target)  # first: without it no other option has a meaning
+    if input_shape is None:
+        raise UsageError("Missing option '--input-shape'.")
     given = draw_batch(input_shape, batch, vocabulary if input_kind == "tokens" else None)
-    if widths is not None:
+    if not isinstance(found, nn.Module):
         counted = {"seeds": seeds} if seeds else {}
-        coordinate_check.run(builder(target), given, form, check, out, widths=widths, **counted, **asked)
+        coordinate_check.run(found, given, form, check, out, widths=widths, **counted, **asked)
         return
-    module = load(target)
     with output.progress("seeds") as count:
-        layers, notes = probe_layers(module, given, seeds=seeds, init=init, train=train, only=only, progress=count)
+        layers, notes = probe_layers(found, given, seeds=seeds, init=init, train=train, only=only, progress=count)
     probed = Probe(layers, tuple(notes))
     if suggest:
         click.echo(probed.suggestion, nl=False)
@@ -93,8 +99,9 @@ def _short(layers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write(probed: Probe, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    write_table(out / "probe.parquet", probed.layers)
-    write_table(out / "diagnosis.parquet", probed.diagnosis)
-    write_text(out / "initialize.py", probed.suggestion)
-    click.echo(f"Tables:  {out}/ (probe, diagnosis), and the code that repairs: {out}/initialize.py", err=True)
+    layers, diagnosis, code = map(out.joinpath, FILES)
+    make_folder(out)
+    write_table(layers, probed.layers)
+    write_table(diagnosis, probed.diagnosis)
+    write_text(code, probed.suggestion)
+    click.echo(f"Tables:  {out}/ (probe, diagnosis), and the code that repairs: {code}", err=True)

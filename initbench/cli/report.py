@@ -8,7 +8,7 @@ import click
 
 from initbench.cli import options, output
 from initbench.core.errors import require
-from initbench.core.files import require_writable, write_text
+from initbench.core.files import make_folder, require_writable, write_text
 
 
 @click.command("report")
@@ -32,7 +32,7 @@ def report_command(outs: tuple[Path, ...], title: str, reports: Path, file: Path
     require_writable(path.parent)
     with output.changes_told(*outs):
         text = page.html(*outs, title=title)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_text(path, text)
     click.echo(f"Report:  {path}")
     if shown:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from initbench.cli import options, output
-from initbench.core.files import require_writable, write_text
+from initbench.core.files import make_folder, require_writable, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +120,7 @@ def _answer(
         _tell_kind(parts[""], form)
     if len(found):
         output.echo(expectations.shown(found) if form == "table" else found, form)
-    reports.mkdir(parents=True, exist_ok=True)
+    make_folder(reports)
     write_text(reports / "expectations.csv", found.to_csv(index=False))
     asked = {name: getattr(inquiry, name) for name in ("question", "source", "caveats")}
     drawings, text = inquiry.figures(parts) if figures else {}, study.read_text(encoding="utf-8")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from initbench.core.errors import DamagedError, UsageError, WorkError
@@ -16,17 +18,35 @@ if TYPE_CHECKING:
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
-    """Write with `write` under a temporary name beside `path`, flush to the disk, rename; returns `path`."""
+    """Write with `write` under a temporary name beside `path`, flush to the disk, rename; returns `path`.
+
+    Raises `WorkError` where the disk refuses.
+    """
     temporary = path.with_name(f".{os.getpid()}.new")  # short: a name that fits the file system stays one that does
-    try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _flush_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _refusal_told(f"cannot write {path}"):
+        try:
+            write(temporary)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _flush_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
     return path
+
+
+def make_folder(path: Path) -> None:
+    """Make `path`, with those that it is in, if need be; raises `WorkError` where the disk refuses."""
+    with _refusal_told(f"cannot make the folder {path}"):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _refusal_told(deed: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WorkError(f"{deed}: {error.strerror or error}") from None
 
 
 def _flush_folder(folder: Path) -> None:
@@ -50,7 +70,7 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
 
 def write_frames(path: Path, frames: Iterable[pd.DataFrame]) -> None:
     """As `write_table`, of frames of equal columns one after the other: each is a row group, and forgotten then."""
-    _write(path, lambda temporary: _parquet_of(frames, temporary))
+    write_whole(path, lambda temporary: _parquet_of(frames, temporary))
 
 
 def _parquet_of(frames: Iterable[pd.DataFrame], path: Path) -> None:
@@ -68,14 +88,7 @@ def _parquet_of(frames: Iterable[pd.DataFrame], path: Path) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """A file, whole or absent; raises `WorkError` where the disk refuses."""
-    _write(path, lambda temporary: temporary.write_bytes(content))
-
-
-def _write(path: Path, write: Callable[[Path], Any]) -> None:
-    try:
-        write_whole(path, write)
-    except OSError as error:
-        raise WorkError(f"cannot write {path}: {error.strerror or error}") from None
+    write_whole(path, lambda temporary: temporary.write_bytes(content))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -107,14 +120,21 @@ def read_table(path: Path) -> pd.DataFrame:
         raise kind(f"{path} cannot be read: {str(error).partition(chr(10))[0]}") from None
 
 
-def require_writable(folder: Path) -> None:
-    """Raises `UsageError` if `folder` cannot be written, or made; makes nothing."""
+def require_writable(folder: Path, *names: str) -> None:
+    """Raises `UsageError` if `folder` cannot be written, or made, or one of these files in it; leaves nothing there.
+
+    It is tried: rights alone do not tell of a disk that is mounted to be read, or of /proc.
+    """
     try:
-        nearest = next(there for there in (folder, *folder.absolute().parents) if there.exists())
-        if not nearest.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        if not os.access(nearest, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        whole = folder.absolute()
+        nearest = next(there for there in (whole, *whole.parents) if there.exists())
+        with TemporaryFile(dir=nearest):
+            pass
+        for part in whole.relative_to(nearest).parts:  # its name may be too long
+            with suppress(FileNotFoundError):
+                (nearest / part).lstat()
+        for _ in filter(Path.is_dir, map(folder.joinpath, names)):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     except (OSError, ValueError) as error:  # a name with a null byte in it
         why = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot write to {folder}: {why}; give another folder") from None

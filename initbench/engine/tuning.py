@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from initbench.core.files import write_whole
+from initbench.core.errors import WorkError
+from initbench.core.files import make_folder, write_text
 from initbench.engine import products
 
 
@@ -51,9 +52,9 @@ def kept(measure: Callable[[], Tuning]) -> Tuning:
         return known
     found = measure()
     text = json.dumps({**told, machine(): asdict(found)}, indent=2) + "\n"
-    with contextlib.suppress(OSError):  # where nothing can be written, it is measured again next time
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    with contextlib.suppress(WorkError):  # where nothing can be written, it is measured again next time
+        make_folder(path.parent)
+        write_text(path, text)
     return found
 
 

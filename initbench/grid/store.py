@@ -21,7 +21,7 @@ import pandas as pd
 import tomli_w
 
 from initbench.core.errors import WorkError
-from initbench.core.files import require_writable, write_frames, write_table, write_text
+from initbench.core.files import make_folder, require_writable, write_frames, write_table, write_text
 from initbench.core.folder import (
     LAYOUT,
     MANIFEST,
@@ -76,7 +76,7 @@ class Store:
         require_writable(folder)
         require_ours(folder, self._wanted)
         require_same_study(folder, self._wanted)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self._lock = Lock(folder)
 
     def __enter__(self) -> Store:

@@ -63,7 +63,7 @@ def read_only(whole, folder, _, tries):
             before = program.durable(out)
             process = program.grid(out)
             told = (process.wait(), process.err)
-            line = f"Error: cannot write to {out}: Permission denied; give another folder\n"
+            line = f"Error: cannot write to {out}: Read-only file system; give another folder\n"
             counts.require(told == (2, line), f"{told}")
             counts.require(not process.started and program.durable(out) == before, f"{out}: not as it was")
         counts.finish(out, whole)

@@ -16,7 +16,7 @@ from initbench.analysis.comparison.scores import Canonical
 from initbench.analysis.export.catalogue import TARGETS, Progress, Target
 from initbench.analysis.export.parts import Export, chosen_parts
 from initbench.core.errors import UsageError, WorkError
-from initbench.core.files import require_writable
+from initbench.core.files import make_folder, require_writable
 
 __all__ = ["TARGETS", "Target", "export"]
 
@@ -45,7 +45,7 @@ def export(
     name, parts, without = chosen_parts(out, where or {}, canonical)
     into = into or Path("exports") / name
     require_writable(into)
-    into.mkdir(parents=True, exist_ok=True)
+    make_folder(into)
     try:
         with FileLock(into / ".lock", timeout=0):
             lines = target.write(Export(name, into, parts), progress)

@@ -13,8 +13,7 @@ from pyarrow import parquet as pq
 
 from initbench.analysis.export.catalogue import Progress, Target, register
 from initbench.analysis.export.parts import Export, Part
-from initbench.core.errors import WorkError
-from initbench.core.files import write_whole
+from initbench.core.files import make_folder, write_whole
 
 Write = Callable[[Path, pd.DataFrame, dict[str, Any]], None]
 """Writes a table, and what the manifest tells of it, to a path."""
@@ -42,11 +41,8 @@ def _write_tables(export: Export, progress: Progress, suffix: str, write: Write)
 
 def _write_table(into: Path, part: Part, name: str, suffix: str, write: Write) -> Path:
     path, rows = into / part.name / f"{name}.{suffix}", part.table(name)
-    try:
-        path.parent.mkdir(exist_ok=True)
-        return write_whole(path, lambda temporary: write(temporary, rows, part.results.manifest))
-    except OSError as error:
-        raise WorkError(f"cannot write {path}: {error.strerror or error}") from None
+    make_folder(path.parent)
+    return write_whole(path, lambda temporary: write(temporary, rows, part.results.manifest))
 
 
 def _write_csv(path: Path, rows: pd.DataFrame, _: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from initbench.analysis.export.catalogue import Progress, Target, register
 from initbench.analysis.export.parts import Export
 from initbench.analysis.export.runs import Run, runs_of
-from initbench.core.files import write_whole
+from initbench.core.files import make_folder, write_whole
 
 FILE = "events.out.tfevents.0.initbench"
 """TensorBoard looks for ``tfevents`` in a name; one that does not change is there once."""
@@ -56,7 +56,7 @@ def _write_events(folder: Path, events: Iterable[Any]) -> None:
             for event in events:
                 records.write(event.SerializeToString())
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_whole(folder / FILE, write)
 
 

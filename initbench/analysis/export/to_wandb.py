@@ -11,6 +11,7 @@ from initbench.analysis.export.catalogue import Progress, Target, register
 from initbench.analysis.export.parts import Export
 from initbench.analysis.export.runs import Run, runs_of
 from initbench.core.errors import UsageError, WorkError
+from initbench.core.files import make_folder
 
 Mode = Literal["offline", "online"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -33,7 +34,7 @@ def _write(export: Export, progress: Progress) -> list[str]:
     from wandb.errors import Error
 
     folder, unfinished, runs = export.into / "wandb", export.into / ".unfinished", runs_of(export)
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     there = {path.name.rpartition("-")[2] for path in folder.iterdir()}
     try:
         for done, run in enumerate(runs, 1):

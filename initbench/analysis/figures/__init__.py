@@ -13,7 +13,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from initbench.core.files import write_whole
+from initbench.core.files import make_folder, write_whole
 
 PNG = "png"
 SETTINGS: dict[Any, Any] = {"pdf.fonttype": 42, "svg.hashsalt": "initbench"}
@@ -27,7 +27,7 @@ def save(figure: Figure, summary: pd.DataFrame, folder: Path, name: str, formats
 
     Each file is there whole or not at all, whatever ends the process. `folder` is made if need be.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_whole(folder / f"{name}.csv", lambda path: summary.to_csv(path, index=False))
     with mpl.rc_context(SETTINGS):
         first, *_ = (_written(figure, folder / f"{name}.{form}", form) for form in formats)

@@ -22,6 +22,8 @@ MOST_COLUMNS = 4
 STEEPEST, LEAST, MOST = 4.0, 6, 300
 """The axis ends with the data, or where a factor of 4 a layer would (within 6 to 300 decades): there the well-known
 failures are still seen, and the others do not flatten them."""
+LETTER, TEXT_LINE = 0.026, 0.065
+"""A letter's width and a line's height in the panels' notes, as shares of the narrowest panel."""
 THEORY: dict[str, Any] = {"color": "black", "linestyle": (0, (1, 1.5)), "linewidth": 0.9, "zorder": 3}
 
 
@@ -112,8 +114,30 @@ def _note(axes: Axes, rows: pd.DataFrame, side: str) -> None:
     names = {why: ", ".join(rows.loc[where, "init"].unique()) for why, where in absent.items() if where.any()}
     lines = [textwrap.fill(f"{why}: {those}", 36) for why, those in names.items()]
     box = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}
-    x = 0.03 if side == "left" else 0.97
-    axes.text(x, 0.03, "\n".join(lines), ha=side, transform=axes.transAxes, size=8, color="0.3", bbox=box)
+    text = "\n".join(lines)
+    across, along = _corner(axes, rows, side, text)
+    x, y = 0.97 if across == "right" else 0.03, 0.97 if along == "top" else 0.03
+    axes.text(x, y, text, ha=across, va=along, transform=axes.transAxes, size=8, color="0.3", bbox=box)
+
+
+def _corner(axes: Axes, rows: pd.DataFrame, side: str, text: str) -> tuple[str, str]:
+    """Where the fewest of the curves' points are under `text`: the lower corner of `side`, unless another has fewer."""
+    lines = text.split("\n")
+    wide, high = 0.05 + LETTER * max(map(len, lines)), 0.05 + TEXT_LINE * len(lines)
+    share = axes.transData + axes.transAxes.inverted()
+    curves = (part[["layer", line]].to_numpy(float) for _, part in rows.groupby("init") for line in ("mean", "theory"))
+    drawn = [share.transform(curve[curve[:, 1] > 0]) for curve in curves if (curve[:, 1] > 0).any()]
+    x = np.linspace(0, 1, 200)
+    heights = [np.interp(x, curve[:, 0], curve[:, 1], left=np.nan, right=np.nan) for curve in drawn]
+    y = np.array(heights).reshape(-1, len(x))
+
+    def covered(corner: tuple[str, str]) -> int:
+        inwards = x if corner[0] == "left" else 1 - x
+        upwards = y if corner[1] == "bottom" else 1 - y
+        return int(np.count_nonzero((inwards < wide) & (upwards >= 0) & (upwards < high)))
+
+    other = "left" if side == "right" else "right"
+    return min([(side, "bottom"), (other, "bottom"), (side, "top"), (other, "top")], key=covered)
 
 
 def _scale(axes: Axes, summary: pd.DataFrame) -> None:

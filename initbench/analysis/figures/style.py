@@ -29,6 +29,8 @@ LINE, EDGE = 1.3, 0.08
 LONGEST_LINE = 26
 LONG_WORD, JOINT = re.compile(rf"\S{{{LONGEST_LINE + 1},}}"), re.compile("[_/]")
 """A word that no line holds, and where it is rather broken than between any two letters."""
+BREAK = "\v"
+"""Where a line may end and has no blank: `textwrap` breaks at it; one in a spec is a blank."""
 SIGMA_W, SIGMA_B = r"$\sigma_w^2$ = fan_in · Var(w)", r"$\sigma_b^2$ = Var(b)"
 XI_C, XI_Q = r"$\xi_c$, of the cosine between inputs", r"$\xi_q$, of E[z²]"
 LAYERS = r"$\xi_c$ in layers"
@@ -212,9 +214,10 @@ def _letters(width: float, size: float) -> int:
 
 def label(spec: str) -> str:
     """A spec string in lines that fit a legend or an axis; never shortened, so that no two become one."""
-    words = LONG_WORD.sub(lambda word: JOINT.sub(r"\g<0> ", word[0]), spec.replace("(", "( "))
-    lines = textwrap.fill(words, LONGEST_LINE, subsequent_indent="  ", break_on_hyphens=False)
-    return re.sub(r"([(_/]) ", r"\1", lines)
+    blank = re.sub(r"\s", " ", spec)
+    words = LONG_WORD.sub(lambda word: JOINT.sub(rf"\g<0>{BREAK}", word[0]), blank.replace("(", f"({BREAK}"))
+    lines = textwrap.fill(words, LONGEST_LINE, subsequent_indent="  ", break_on_hyphens=False, replace_whitespace=False)
+    return lines.replace(BREAK, "")
 
 
 def span(numbers: pd.Series) -> str:

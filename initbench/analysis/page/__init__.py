@@ -27,7 +27,7 @@ from initbench.analysis.page.expected import Outcome, outcomes
 from initbench.analysis.page.tables import Grid, Table
 from initbench.analysis.page.templates import asset, environment
 from initbench.analysis.results import Results
-from initbench.core.files import write_text
+from initbench.core.files import make_folder, write_text
 
 __all__ = ["Answer", "html", "keep", "write_all"]
 
@@ -118,7 +118,7 @@ def write_all(out: Path, folder: Path, formats: Sequence[str] = (PNG,)) -> list[
     compared = [*chain.from_iterable(told.compared.values())]
     made = [*compared, *told.figures] if told.plain else [*told.figures, *compared]
     images = [save(one.figure, one.summary, folder, one.name, formats) for one in made]
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_text(folder / "report.html", _html([told]))
     return [folder / "report.html", *images]
 
