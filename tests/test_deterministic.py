@@ -12,7 +12,7 @@ from scipy.stats import norm
 from initbench.activations import ACTIVATIONS
 from initbench.core.records import InputMoments, Network
 from initbench.initializers import INITIALIZERS
-from initbench.theory import scalar_maps
+from initbench.theory import panels, scalar_maps
 from initbench.theory.deterministic import predicted
 from initbench.theory.scalar_maps import ScalarMap, passed
 
@@ -149,6 +149,15 @@ def test_networks_that_are_followed_together_go_each_its_own_way():
         for name in ("z", "value", "which"):
             np.testing.assert_array_equal(getattr(path, name), getattr(alone, name))
     assert [len(path.z) for path in together] == [2, 3]
+
+
+def test_many_nodes_are_followed_in_parts(monkeypatch):
+    pairings = [("ones", "hardtanh"), ("constant(0.3)", "hardtanh"), ("identity", "sin")]
+    whole = table_of(*pairings, depth=5)
+    monkeypatch.setattr(panels, "TOGETHER", 500)
+    for one, other in zip(whole, table_of(*pairings, depth=5), strict=True):
+        for name, values in one.items():
+            np.testing.assert_array_equal(other[name], values)
 
 
 def test_a_network_is_the_same_beside_others():

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from initbench.theory.scalar_maps import Path, ScalarMap, followed
+from initbench.theory.scalar_maps import ScalarMap, Trajectory, followed
 
 T = TypeVar("T")
 Real = NDArray[np.float64]
@@ -41,12 +41,12 @@ class Panels:
         return self.x.size * len(self.one.factors)
 
     def split(self) -> list[Panels]:
-        """In parts of at most `TOGETHER`."""
-        count = max(-(-self.size // TOGETHER), 1)
+        """In parts of at most `TOGETHER`, or of one panel."""
+        count = min(max(-(-self.size // TOGETHER), 1), len(self.x))
         parts = (np.array_split(of, count) for of in (self.x, self.density))
         return [replace(self, x=x, density=density) for x, density in zip(*parts, strict=True)]
 
-    def summed(self, path: Path, slope_squares: Real) -> Real:
+    def summed(self, path: Trajectory, slope_squares: Real) -> Real:
         """What each has of E[1], of phi - first, its square, (dL/dz)², both squared, and phi at its first node.
 
         `quantities rules layers panels`, from where the nodes have gone and phi'² there.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, starmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ class ScalarMap:
 
 
 @dataclass(frozen=True)
-class Path:
+class Trajectory:
     """What some coordinates become, without layers where z stays what it is."""
 
     z: Real
@@ -62,7 +62,7 @@ class Path:
     """Of those, that of each layer of the network."""
 
 
-def followed(maps: Sequence[ScalarMap], each: Sequence[Real]) -> list[Path]:
+def followed(maps: Sequence[ScalarMap], each: Sequence[Real]) -> list[Trajectory]:
     """Networks of one activation, each from its own coordinates over their deviation: one call of phi for all."""
     ends, phi = np.cumsum([0, *map(len, each)]), maps[0].activation.value
     owner = np.repeat(np.arange(len(maps)), np.diff(ends))
@@ -76,8 +76,8 @@ def followed(maps: Sequence[ScalarMap], each: Sequence[Real]) -> list[Path]:
             moves[number] = np.logical_or.reduceat(z[number] != z[number - 1], ends[:-1])
         if moves[number].any():
             level = value[number] = phi(z[number])
-    spans = [slice(*span) for span in pairwise(ends)]
-    return [Path(z[own, span], value[own, span], np.cumsum(own) - 1) for own, span in zip(moves.T, spans, strict=True)]
+    parts = zip(moves.T, starmap(slice, pairwise(ends)), strict=True)
+    return [Trajectory(z[own, nodes], value[own, nodes], np.cumsum(own) - 1) for own, nodes in parts]
 
 
 def passed(maps: Sequence[ScalarMap], x: Real) -> tuple[Rows, Real]:
